@@ -1,0 +1,241 @@
+"""The nouns: Task, Profile, Run, Claim, Verdict, Event. Frozen data, no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentd.states import RunState
+
+
+class Frozen(BaseModel):
+    """Immutable and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Level = Literal["high", "medium", "low"]
+Phase = Literal["foundation", "hardening", "methodology", "rollout"]
+Track = Literal["runtime", "control-plane", "evaluation", "feedback-loop", "rollout"]
+
+PHASES: tuple[Phase, ...] = ("foundation", "hardening", "methodology", "rollout")
+LEVELS: tuple[Level, ...] = ("high", "medium", "low")
+
+
+class Contract(Frozen):
+    """A task contract, `tasks/<task_id>.json` (tasks/schema/task-contract.schema.json has the same fields)."""
+
+    task_id: str
+    title: str
+    goal: str
+    inputs: tuple[str, ...]
+    expected_outputs: tuple[str, ...]
+    constraints: tuple[str, ...]
+    verify_command: str
+    definition_of_done: tuple[str, ...]
+    rollback_note: str
+    phase: Phase
+    priority: Level
+    track: Track
+    risk_level: Level
+    dependencies: tuple[str, ...] = ()
+
+
+class Comment(Frozen):
+    """One issue comment as GitHub gave it; `author_permission` is filled in only where it was asked for."""
+
+    id: int
+    author: str
+    author_id: int
+    author_type: str
+    author_association: str
+    body: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Issue(Frozen):
+    """One GitHub issue as observed. Text is untrusted."""
+
+    number: int
+    title: str
+    body: str
+    state: Literal["open", "closed"]
+    state_reason: str | None = None
+    labels: tuple[str, ...] = ()
+    author: str = ""
+    author_id: int = 0
+    comments: int = 0
+    created_at: datetime
+    updated_at: datetime
+    html_url: str = ""
+
+
+class Task(Frozen):
+    """One GitHub issue plus its contract; everything a Run needs to know about what to do."""
+
+    task_id: str
+    """`P0-01` with a contract, `issue-<number>` without."""
+    issue_number: int
+    title: str
+    goal: str
+    verify_command: str
+    rollback_note: str
+    contract: Contract | None = None
+    """None when the issue has no contract file."""
+    dependencies: tuple[str, ...] = ()
+    priority: Level = "medium"
+    phase: Phase = "foundation"
+    risk: Level = "medium"
+    created_at: datetime
+
+
+class Profile(Frozen):
+    """An agent configuration. Immutable: a change makes another revision."""
+
+    name: str
+    adapter: str
+    """deepagents, claude, codex or command."""
+    command: tuple[str, ...] = ()
+    """The program and its arguments; the adapter's own default when empty. May hold `{prompt}` / `{prompt_file}`."""
+    prompt: Literal["stdin", "argument", "file"] = "stdin"
+    """How the `command` adapter hands over the prompt."""
+    model: str = ""
+    prompt_template: str = ""
+    """A template file in the repository root of the supervisor; empty takes the built-in one."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Added to the agent's environment word for word."""
+    pass_env: tuple[str, ...] = ()
+    """Names copied from agentd's own environment into the agent's; everything else stays out."""
+    shell_allow: tuple[str, ...] = ()
+    """Commands the agent's shell tool may run, where the agent has such a list of its own."""
+    agent: str = ""
+    """Deep Agents' agent name (`-a`)."""
+
+    @property
+    def revision(self) -> str:
+        """First 12 hex digits of the sha256 of the canonical JSON: two profiles differ iff their revisions do."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+
+    @property
+    def address(self) -> str:
+        """`name@revision`."""
+        return f"{self.name}@{self.revision}"
+
+
+class Run(Frozen):
+    """One attempt at a Task by one Profile in one Workspace, as the store holds it."""
+
+    run_id: str
+    task_id: str
+    issue_number: int
+    attempt: int
+    profile: str
+    """name@revision"""
+    state: RunState
+    branch: str
+    title: str = ""
+    reason: str = ""
+    """Why it ended or is held; empty while all goes well."""
+    generation: int = 0
+    executor: str = ""
+    workspace: str = ""
+    log_path: str = ""
+    base_sha: str = ""
+    head_sha: str = ""
+    pr_number: int | None = None
+    pr_url: str = ""
+    started_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    merged_at: datetime | None = None
+
+
+class Claim(Frozen):
+    """The fenced, expiring right to act for a Task."""
+
+    task_id: str
+    holder: str
+    """installation and executor, e.g. `5f3a9c01/host-4711-1763700000`"""
+    run_id: str
+    generation: int
+    """grows by one with every take-over: the fencing token"""
+    remote_sha: str = ""
+    """commit that `refs/agentd/claims/<task>` points at while this claim holds it; empty without a remote fence"""
+
+
+class Decision(StrEnum):
+    """What a Verdict decides."""
+
+    allow = "allow"
+    deny = "deny"
+    hold = "hold"
+    halt = "halt"
+    block = "block"
+
+
+class Verdict(Frozen):
+    """Every allow, deny, hold, halt and block, in one shape."""
+
+    control: str
+    """admission, trust, claim, verify, diff, limit, ..."""
+    rule_id: str
+    decision: Decision
+    scope: str
+    """what it is about: a task id, a run id, `repository`"""
+    observed: str = ""
+    limit: str = ""
+    action: str = ""
+    """what happens now, or what a person should do"""
+    evidence: tuple[str, ...] = ()
+    retry_at: datetime | None = None
+
+
+EventType = Literal[
+    "task_selected",
+    "issue_labeled",
+    "dispatch_started",
+    "branch_sync",
+    "conflict_recovery",
+    "agent_started",
+    "agent_finished",
+    "verify_started",
+    "verify_finished",
+    "pr_opened",
+    "run_completed",
+    "run_failed",
+]
+
+
+class Event(Frozen):
+    """One line of events.jsonl, schema version 1 (schemas/agent-event.schema.json)."""
+
+    schema_version: Literal[1] = 1
+    event_id: str
+    timestamp: datetime
+    source: Literal["supervisor", "worker", "reconciler"]
+    event_type: EventType
+    repo: str
+    task_id: str
+    run_id: str
+    status: Literal["ok", "failed", "skipped"]
+    data: dict[str, Any]
+    issue_number: int | None = None
+    attempt: int | None = None
+    branch: str | None = None
+    worktree: str | None = None
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted keys, no white space, UTF-8 as it is: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def utc_now() -> datetime:
+    """The wall clock, aware, in UTC. Pass a `Clock` where a test must decide the time."""
+    return datetime.now(UTC)
