@@ -70,17 +70,17 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 """From each state, the states that may follow. `preparing` is reachable from every stage: a restart begins there."""
 
 STATUS_LABEL: dict[RunState, str | None] = {
-    **{state: "status:in-progress" for state in ACTIVE},
+    **dict.fromkeys(ACTIVE, "status:in-progress"),
     S.in_review: "status:in-review",
-    **{state: "status:todo" for state in RETRY_ENDS},
-    **{state: "status:blocked" for state in BLOCKED_ENDS},
+    **dict.fromkeys(RETRY_ENDS, "status:todo"),
+    **dict.fromkeys(BLOCKED_ENDS, "status:blocked"),
     S.cancelled: None,
     S.merged: None,
 }
 """The status label an open issue carries in each state; None leaves the labels as a person set them."""
 
 RUNS_JSON_STATUS: dict[RunState, str] = {
-    **{state: "running" for state in ACTIVE},
+    **dict.fromkeys(ACTIVE, "running"),
     **{state: str(state) for state in ENDS},
     S.in_review: "ready_for_review",
     S.failed_retry: "failed",
