@@ -1,0 +1,307 @@
+"""Every setting, defined once: flags > environment > agentd.toml > defaults.
+
+The reference page, `agentd config show` and the template of `agentd init` are made from this file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from agentd.errors import ConfigurationError
+from agentd.model import Frozen, Profile
+
+CONFIG_FILE = "agentd.toml"
+TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
+Permission = Literal["read", "triage", "write", "maintain", "admin"]
+
+
+def _named(field: str, *variables: str) -> AliasChoices:
+    """The key in agentd.toml, then the environment variables that set the same thing."""
+    return AliasChoices(field, *variables)
+
+
+class Trust(Frozen):
+    """`[trust]`: whose label starts work."""
+
+    min_permission: Permission = "triage"
+    """The least repository permission of the person who set `agent-ready`."""
+    trusted_bots: tuple[int, ...] = ()
+    """Numeric user ids of bots whose label counts; names are never trusted."""
+
+
+class Retries(Frozen):
+    """`[retries]`: attempts per cause since a task's last success, before it is blocked."""
+
+    conflict: int = Field(default=3, ge=1)
+    infrastructure: int = Field(default=3, ge=1)
+    agent: int = Field(default=2, ge=1)
+
+    def limit(self, cause: str) -> int:
+        """Attempts that a cause may use up."""
+        return int(getattr(self, cause))
+
+
+class ClaimSettings(Frozen):
+    """`[claim]`: the fenced right to act for a task."""
+
+    lease_seconds: float = Field(default=90.0, gt=0)
+    """A claim that is not renewed for this long may be taken over."""
+    remote: bool = True
+    """Also hold `refs/agentd/claims/<task>` on the remote, so that two installations never work on one issue."""
+
+
+class Settings(BaseSettings):
+    """All of agentd's settings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", case_sensitive=True, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+    repo: str = Field("", validation_alias=_named("repo", "REPO"))
+    """The repository, `owner/name`."""
+    base_branch: str = Field("main", validation_alias=_named("base_branch", "BASE_BRANCH"))
+    """Branch that work starts from and pull requests go to."""
+    token: SecretStr = Field(SecretStr(""), validation_alias=_named("token", *TOKEN_VARIABLES))
+    """GitHub token; not allowed in agentd.toml. Without one, `gh auth token` is asked."""
+    github_api_url: str = Field("https://api.github.com", validation_alias=_named("github_api_url", "GITHUB_API_URL"))
+    """REST address; GitHub Enterprise: `https://host/api/v3`."""
+    github_server_url: str = Field(
+        "https://github.com", validation_alias=_named("github_server_url", "GITHUB_SERVER_URL")
+    )
+    """Address that repositories are cloned from."""
+    verify_command: str = Field("", validation_alias=_named("verify_command", "VERIFY_COMMAND"))
+    """Command that decides whether an agent's work is good, for issues without a contract of their own."""
+    max_parallel: int = Field(2, ge=1, le=1000, validation_alias=_named("max_parallel", "MAX_PARALLEL"))
+    """Runs at the same time."""
+    poll_interval_seconds: float = Field(
+        60.0, gt=0, validation_alias=_named("poll_interval_seconds", "POLL_INTERVAL_SECONDS")
+    )
+    """Seconds between two looks at GitHub."""
+    max_agent_runtime_minutes: float = Field(
+        20.0, gt=0, validation_alias=_named("max_agent_runtime_minutes", "MAX_AGENT_RUNTIME_MINUTES")
+    )
+    """Wall-clock limit of one agent process; then its whole process tree is ended."""
+    verify_timeout_minutes: float = Field(
+        15.0, gt=0, validation_alias=_named("verify_timeout_minutes", "AGENTD_VERIFY_TIMEOUT_MINUTES")
+    )
+    """Wall-clock limit of the verify command."""
+    max_fix_rounds: int = Field(3, ge=0, le=10, validation_alias=_named("max_fix_rounds", "AGENTD_MAX_FIX_ROUNDS"))
+    """How often the agent may try again after a failed verify, within one run."""
+    max_output_bytes: int = Field(
+        64 * 1024 * 1024, ge=65536, validation_alias=_named("max_output_bytes", "AGENTD_MAX_OUTPUT_BYTES")
+    )
+    """Bytes of an agent's output that are kept; the rest is read and dropped."""
+    dry_run: bool = Field(False, validation_alias=_named("dry_run", "DRY_RUN"))
+    """Print the plan, write nothing."""
+    profile: str = Field("", validation_alias=_named("profile", "AGENTD_PROFILE"))
+    """Profile of tasks without a `profile:<name>` label; empty takes the only one, or `build`."""
+    profiles: dict[str, Profile] = Field(default_factory=dict)
+    """`[profiles.<name>]`: the agents that may be used."""
+    trust: Trust = Trust()
+    retries: Retries = Retries()
+    claim: ClaimSettings = ClaimSettings()
+    state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
+    """Store, mirror, pid file, runs.json."""
+    log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))
+    """events.jsonl and the logs of runs."""
+    worktree_base: Path = Field(Path("~/worktrees"), validation_alias=_named("worktree_base", "WORKTREE_BASE"))
+    """Workspaces are made below this folder, in one named after the repository."""
+    repo_root: Path = Field(Path(), validation_alias=_named("repo_root", "REPO_ROOT"))
+    """Checkout that holds `tasks/` and prompt templates."""
+    database_url: str = Field("", validation_alias=_named("database_url", "AGENTD_DATABASE_URL"))
+    """`postgresql+psycopg://...` for a fleet; empty keeps a SQLite file in the state directory."""
+    agent_git_name: str = Field("agentd", validation_alias=_named("agent_git_name", "AGENT_GIT_NAME"))
+    """Author and committer of agentd's commits."""
+    agent_git_email: str = Field(
+        "agentd@users.noreply.github.com", validation_alias=_named("agent_git_email", "AGENT_GIT_EMAIL")
+    )
+    deepagents_agent: str = Field("build", validation_alias=_named("deepagents_agent", "DEEPAGENTS_AGENT"))
+    """Agent name of the built-in Deep Agents profile."""
+    deepagents_model: str = Field("", validation_alias=_named("deepagents_model", "DEEPAGENTS_MODEL"))
+    """Model of the built-in Deep Agents profile."""
+    deepagents_shell_allow_list: str = Field(
+        "", validation_alias=_named("deepagents_shell_allow_list", "DEEPAGENTS_SHELL_ALLOW_LIST")
+    )
+    """Comma-separated commands of the built-in Deep Agents profile; empty takes the default list."""
+    disable_lockfile_auto_resolve: bool = Field(
+        False, validation_alias=_named("disable_lockfile_auto_resolve", "DISABLE_LOCKFILE_AUTO_RESOLVE")
+    )
+    """Treat a conflict in a lockfile like any other conflict."""
+    agent_debug: bool = Field(False, validation_alias=_named("agent_debug", "AGENT_DEBUG"))
+    """Log every decision, not only those that change something."""
+
+    @field_validator("repo")
+    @classmethod
+    def _repo_shape(cls, value: str) -> str:
+        parts = value.split("/")
+        legal = all(part and all(c.isalnum() or c in "-._" for c in part) and part not in {".", ".."} for part in parts)
+        if value and (len(parts) != 2 or not legal):
+            raise ValueError("must be owner/name")
+        return value
+
+    @field_validator("github_api_url", "github_server_url")
+    @classmethod
+    def _url_shape(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return value.rstrip("/")
+
+    @field_validator("state_dir", "log_dir", "worktree_base", "repo_root")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def workspaces(self) -> Path:
+        """Folder of this repository's workspaces."""
+        return self.worktree_base / (self.repo.split("/")[-1] or "repository")
+
+    @property
+    def remote_url(self) -> str:
+        """Where git fetches from and pushes to; never holds a credential."""
+        return f"{self.github_server_url}/{self.repo}.git"
+
+    @property
+    def default_profile(self) -> str:
+        """Name of the profile that tasks without a label use."""
+        if self.profile:
+            return self.profile
+        return next(iter(self.profiles)) if len(self.profiles) == 1 else "build"
+
+    def profile_named(self, name: str) -> Profile:
+        """The profile, the built-in `build` (Deep Agents) included. Raises ConfigurationError naming the setting."""
+        if name in self.profiles:
+            return self.profiles[name]
+        if name == "build":
+            allowed = tuple(word.strip() for word in self.deepagents_shell_allow_list.split(",") if word.strip())
+            return Profile(
+                name="build",
+                adapter="deepagents",
+                agent=self.deepagents_agent,
+                model=self.deepagents_model,
+                shell_allow=allowed,
+            )
+        known = ", ".join(sorted({*self.profiles, "build"}))
+        raise ConfigurationError(f"profile {name!r} is not defined; agentd.toml has: {known}")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings with where each value came from: flag, environment variable, file or default."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: Path | None
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    file: Path | None = None,
+) -> Loaded:
+    """Read all sources. Raises ConfigurationError with every problem at once, each naming its setting and source.
+
+    `flags` holds only what was given on the command line (no None values are taken).
+    """
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    path = file or directory / CONFIG_FILE
+    from_file = _read_file(path, required=file is not None)
+    from_environment = _read_environment(environ)
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for layer, origin in ((from_file, str(path.name)), (from_environment, ""), (given, "flag")):
+        for field, value in layer.items():
+            name, found = value if isinstance(value, tuple) and origin == "" else (origin, value)
+            values[field], origins[field] = found, name
+    if not _secret(values.get("token", "")):
+        token = _gh_token(environ)
+        if token:
+            values["token"], origins["token"] = token, "gh auth token"
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_problems(error, origins)) from None
+    return Loaded(settings, origins, path if path.is_file() else None)
+
+
+def _secret(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    if not path.is_file():
+        if required:
+            raise ConfigurationError(f"{path}: no such file")
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from None
+    if "token" in values:
+        raise ConfigurationError(f"{path}: token must not stand in a file; set EXECUTOR_BOT_TOKEN in the environment")
+    unknown = sorted(set(values) - set(Settings.model_fields))
+    if unknown:
+        raise ConfigurationError(f"{path}: unknown setting {', '.join(unknown)}; `agentd config show` lists them all")
+    for name, profile in values.get("profiles", {}).items():
+        if isinstance(profile, dict):
+            profile.setdefault("name", name)
+    return values
+
+
+def environment_names(field: str) -> tuple[str, ...]:
+    """The environment variables of a setting, the first being the preferred one."""
+    alias = Settings.model_fields[field].validation_alias
+    return tuple(str(choice) for choice in alias.choices[1:]) if isinstance(alias, AliasChoices) else ()
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    source = EnvSettingsSource(Settings)
+    found: dict[str, tuple[str, Any]] = {}
+    for field, info in Settings.model_fields.items():
+        for name in environment_names(field):
+            text = environ.get(name, "")
+            if text.strip():
+                found[field] = (name, source.prepare_field_value(field, info, text.strip(), False))
+                break
+    return found
+
+
+def _gh_token(environ: Mapping[str, str]) -> str:
+    program = shutil.which("gh", path=environ.get("PATH"))
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run([program, "auth", "token"], capture_output=True, text=True, timeout=10, env=dict(environ))
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _problems(error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in problem["loc"]) or "settings"
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        lines.append(f"{path} (from {origins.get(field, 'agentd.toml')}): {problem['msg']}")
+    return "; ".join(lines)
+
+
+def require_repo(settings: Settings) -> None:
+    """Raises ConfigurationError naming what is missing: the repository or the token."""
+    if not settings.repo:
+        raise ConfigurationError("no repository: set REPO=owner/name, `repo` in agentd.toml, or --repo")
+    if not settings.token.get_secret_value():
+        raise ConfigurationError(
+            "no GitHub token: set EXECUTOR_BOT_TOKEN (or GITHUB_TOKEN, GH_TOKEN), or log in with `gh auth login`"
+        )

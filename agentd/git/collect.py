@@ -1,0 +1,117 @@
+"""What the agent left: a commit made from objects, with the supervisor's own index and repository.
+
+No git runs with the agent's configuration, hooks or index; the workspace's own commits come in by a checked fetch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.errors import GitError
+from agentd.git.mirror import Mirror, resolve, tree_of
+from agentd.git.workspace import Workspace, check_untampered
+
+GITLINK = "160000"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The workspace's content as a tree, and what differs from where the agent began."""
+
+    tree: str
+    changed: tuple[str, ...]
+    nested: tuple[str, ...]
+    """nested repositories that the agent left; their content is not part of the tree"""
+
+
+def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str) -> None:
+    """Bring every branch of the workspace into the mirror, so that no commit of the agent is lost."""
+    check_untampered(mirror, workspace)
+    with mirror.locked():
+        mirror.git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            str(workspace.path / ".git"),
+            f"+refs/heads/*:refs/agentd/runs/{run_id}/heads/*",
+            f"+HEAD:refs/agentd/runs/{run_id}/head",
+        )
+
+
+def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
+    """Everything in the workspace that the repository does not ignore, as a tree in the mirror."""
+    environment = _environment(workspace)
+    mirror.git("add", "--all", "--", ".", cwd=workspace.path, environment=environment)
+    raw = mirror.git(
+        "diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha, environment=environment
+    )
+    fields = raw.split("\0")
+    changed: list[str] = []
+    nested: list[str] = []
+    for header, name in zip(fields[0::2], fields[1::2], strict=False):
+        old_mode, new_mode = header[1:].split(" ")[:2]
+        (nested if new_mode == GITLINK != old_mode else changed).append(name)
+    for name in nested:
+        mirror.git("update-index", "--force-remove", "--", name, cwd=workspace.path, environment=environment)
+    tree = mirror.git("write-tree", environment=environment)
+    return Snapshot(tree, tuple(changed), tuple(nested))
+
+
+def tracked_tree(mirror: Mirror, workspace: Workspace) -> str:
+    """The tree of the last snapshot's files as they are on disk now: equal trees prove that none was changed since."""
+    environment = _environment(workspace)
+    mirror.git("add", "--update", "--", ".", cwd=workspace.path, environment=environment)
+    return mirror.git("write-tree", environment=environment)
+
+
+def commit(mirror: Mirror, tree: str, parent: str, message: str, run_id: str) -> str:
+    """One commit of `tree` on `parent`, kept under the run's ref; the same one again when it is there already."""
+    ref = f"refs/agentd/runs/{run_id}/result"
+    made = resolve(mirror, ref)
+    if made is not None and tree_of(mirror, made) == tree and parent_of(mirror, made) == parent:
+        return made
+    sha = mirror.git("commit-tree", tree, "-p", parent, stdin=message.encode(), environment=mirror.author.environment())
+    mirror.git("update-ref", ref, sha)
+    return sha
+
+
+def parent_of(mirror: Mirror, sha: str) -> str:
+    """First parent of a commit, or an empty string."""
+    return mirror.git("rev-list", "--max-count=1", "--parents", sha).partition(" ")[2].partition(" ")[0]
+
+
+def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str) -> str | None:
+    """Salvage: the workspace's content on `refs/agentd/salvage/<task>/<run>`; None when there was nothing to save.
+
+    Works on whatever the agent left; a repository that was tampered with loses its own commits' names, no file.
+    """
+    try:
+        keep_commits(mirror, workspace, run_id)
+    except GitError as error:
+        why = f"{why}\n\nThe workspace's own commits could not be imported: {error}"
+    found = snapshot(mirror, workspace)
+    if not found.changed:
+        return None
+    message = f"salvage({task_id}): work of run {run_id}\n\n{why}\n"
+    sha = mirror.git(
+        "commit-tree",
+        found.tree,
+        "-p",
+        workspace.start_sha,
+        stdin=message.encode(errors="replace"),
+        environment=mirror.author.environment(),
+    )
+    mirror.git("update-ref", f"refs/agentd/salvage/{task_id}/{run_id}", sha)
+    return sha
+
+
+def diff_text(mirror: Mirror, base: str, head: str, limit_bytes: int = 200_000) -> str:
+    """The patch between two commits for people to read, made from objects."""
+    text = mirror.git("diff", "--no-ext-diff", "--no-textconv", "--no-color", base, head)
+    return text if len(text) <= limit_bytes else text[:limit_bytes] + "\n[cut]\n"
+
+
+def _environment(workspace: Workspace) -> dict[str, str]:
+    return {"GIT_INDEX_FILE": str(workspace.index), "GIT_WORK_TREE": str(workspace.path)}

@@ -1,0 +1,139 @@
+"""The bare mirror: the supervisor's own repository, which no agent can write. One fetch at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Repo
+
+from agentd.config import Settings
+from agentd.errors import GitError
+from agentd.git.naming import branch_of, claim_ref
+from agentd.git.runner import Author, git
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Where the mirror is, what it mirrors, and as whom it commits."""
+
+    path: Path
+    url: str
+    token: str
+    base_branch: str
+    author: Author
+
+    def git(self, *arguments: str, **options: object) -> str:
+        """Run git on the mirror."""
+        return git(*arguments, git_dir=self.path, **options)  # type: ignore[arg-type]  # passed through unchanged
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The fetch lock: parallel fetches of one repository fail on each other's refs."""
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def open_mirror(settings: Settings) -> Mirror:
+    """The repository's mirror below the state directory, made when it is not there."""
+    owner, name = settings.repo.split("/")
+    path = settings.state_dir / "mirrors" / owner / f"{name}.git"
+    mirror = Mirror(
+        path,
+        settings.remote_url,
+        settings.token.get_secret_value(),
+        settings.base_branch,
+        Author(settings.agent_git_name, settings.agent_git_email),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with mirror.locked():
+        if not (path / "HEAD").is_file():
+            git("init", "--quiet", "--bare", str(path), cwd=path.parent)
+            mirror.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=b"")
+    return mirror
+
+
+def fetch(mirror: Mirror, task_id: str | None = None) -> str:
+    """Bring the base branch, and the task's branch and claim where there are any, up to date; the base's sha.
+
+    Raises GitError naming the base branch when the remote does not have it.
+    """
+    refspecs = [f"+refs/heads/{mirror.base_branch}:refs/remotes/origin/{mirror.base_branch}"]
+    if task_id is not None:
+        # A pattern may match nothing, a plain name may not: the task's branch need not exist yet.
+        branch, claim = f"refs/heads/{branch_of(task_id)}", claim_ref(task_id)
+        refspecs += [f"+{branch}*:refs/remotes/origin/{branch_of(task_id)}*", f"+{claim}*:{_seen(claim)}*"]
+    with mirror.locked():
+        try:
+            mirror.git(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                "--prune",
+                mirror.url,
+                *refspecs,
+                token=mirror.token,
+            )
+        except GitError as error:
+            if "couldn't find remote ref" in error.stderr:
+                raise GitError(
+                    f"base branch {mirror.base_branch!r} is not on {mirror.url}; set BASE_BRANCH to one that is"
+                ) from None
+            raise
+    sha = resolve(mirror, f"refs/remotes/origin/{mirror.base_branch}")
+    if sha is None:
+        raise GitError(f"base branch {mirror.base_branch!r} was not fetched from {mirror.url}")
+    return sha
+
+
+def resolve(mirror: Mirror, ref: str) -> str | None:
+    """The commit that a full ref name points at, or None when there is no such ref."""
+    found = mirror.git("for-each-ref", "--format=%(refname) %(objectname)", ref)
+    for line in found.splitlines():
+        name, sha = line.split(" ")
+        if name == ref:
+            return sha
+    return None
+
+
+def remote_branch(mirror: Mirror, task_id: str) -> str | None:
+    """The task's branch as last fetched."""
+    return resolve(mirror, f"refs/remotes/origin/{branch_of(task_id)}")
+
+
+def seen_claim(mirror: Mirror, task_id: str) -> str | None:
+    """The task's claim on the remote as last fetched."""
+    return resolve(mirror, _seen(claim_ref(task_id)))
+
+
+def message_of(mirror: Mirror, sha: str) -> str:
+    """A commit's message. Raises GitError when the object is not a commit of the mirror."""
+    with Repo(mirror.path) as repo:
+        try:
+            message = repo.commit(sha).message
+        except (ValueError, TypeError) as error:
+            raise GitError(f"{sha}: not a commit of the mirror: {error}") from None
+    return message if isinstance(message, str) else message.decode(errors="replace")
+
+
+def tree_of(mirror: Mirror, sha: str) -> str:
+    """The tree of a commit."""
+    with Repo(mirror.path) as repo:
+        return repo.commit(sha).tree.hexsha
+
+
+def is_ancestor(mirror: Mirror, ancestor: str, descendant: str) -> bool:
+    with Repo(mirror.path) as repo:
+        return bool(repo.is_ancestor(repo.commit(ancestor), repo.commit(descendant)))
+
+
+def _seen(claim: str) -> str:
+    return claim.replace("refs/agentd/claims/", "refs/agentd/seen/", 1)

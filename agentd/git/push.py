@@ -1,0 +1,66 @@
+"""Pushes with an explicit expected sha: never forced onto a commit that we have not seen."""
+
+from __future__ import annotations
+
+from agentd.errors import AgentdError, GitError
+from agentd.git.mirror import EMPTY_TREE, Mirror
+from agentd.git.naming import branch_of, claim_ref
+
+
+class Outdated(AgentdError):
+    """The remote ref is not where it was expected: somebody else moved it."""
+
+
+class RefusedRef(AgentdError):
+    """The remote does not take this kind of ref."""
+
+
+def push_branch(mirror: Mirror, task_id: str, sha: str, expected: str | None) -> None:
+    """Set the task's branch to `sha`, only if it is at `expected` now (None: does not exist). Raises Outdated."""
+    compare_and_push(mirror, f"refs/heads/{branch_of(task_id)}", sha, expected or "")
+
+
+def push_claim(mirror: Mirror, task_id: str, sha: str, expected: str) -> None:
+    """Set the task's claim, only if it is at `expected` (empty: create only). Raises Outdated, RefusedRef."""
+    compare_and_push(mirror, claim_ref(task_id), sha, expected)
+
+
+def delete_claim(mirror: Mirror, task_id: str, expected: str) -> None:
+    """Remove the task's claim, only if it is at `expected`. Raises Outdated."""
+    compare_and_push(mirror, claim_ref(task_id), "", expected)
+
+
+def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str) -> None:
+    """Compare-and-swap of one full ref name on the remote; an empty `sha` deletes it."""
+    try:
+        mirror.git(
+            "push",
+            "--quiet",
+            "--porcelain",
+            "--no-verify",
+            "--atomic",
+            f"--force-with-lease={ref}:{expected}",
+            mirror.url,
+            f"{sha}:{ref}",
+            token=mirror.token,
+        )
+    except GitError as error:
+        said = error.stderr
+        if "stale info" in said or "cannot lock ref" in said or "reference already exists" in said:
+            raise Outdated(f"{ref}: not at {expected or 'nothing'} any more on {mirror.url}") from None
+        if "remote rejected" in said and not ref.startswith("refs/heads/"):
+            raise RefusedRef(f"{mirror.url} refuses {ref}: {_reason(said)}") from None
+        raise
+
+
+def claim_commit(mirror: Mirror, message: str, parent: str) -> str:
+    """A commit without content that carries a claim as its message."""
+    parents = ("-p", parent) if parent else ()
+    return mirror.git(
+        "commit-tree", EMPTY_TREE, *parents, stdin=message.encode(), environment=mirror.author.environment()
+    )
+
+
+def _reason(said: str) -> str:
+    lines = [line for line in said.splitlines() if "rejected" in line]
+    return lines[0].strip() if lines else said.strip()[-200:]

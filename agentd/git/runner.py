@@ -1,0 +1,143 @@
+"""The one way git is run: fixed environment, no hooks, no foreign configuration, a time limit, no secret in argv."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentd.errors import GitError
+
+TIMEOUT_SECONDS = 600.0
+
+ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "/bin/false",
+    "GIT_ALLOW_PROTOCOL": "https:http:file",
+}
+_OPTIONS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "credential.helper=",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.fsckObjects=true",
+    "protocol.version=2",
+    "advice.detachedHead=false",
+    "init.defaultBranch=main",
+    "commit.gpgSign=false",
+    "core.commitGraph=true",
+)
+# The helper is asked for the token only when the server wants one, and reads it from an inherited descriptor.
+_HELPER = (
+    '!f() {{ test "$1" = get || exit 0; echo username=x-access-token; printf "password=%s\\n" "$(cat {path})"; }}; f'
+)
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who agentd's commits are by."""
+
+    name: str
+    email: str
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "GIT_AUTHOR_NAME": self.name,
+            "GIT_AUTHOR_EMAIL": self.email,
+            "GIT_COMMITTER_NAME": self.name,
+            "GIT_COMMITTER_EMAIL": self.email,
+        }
+
+
+def git(
+    *arguments: str,
+    git_dir: Path | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    token: str = "",
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    accept: tuple[int, ...] = (0,),
+) -> str:
+    """Run git and return what it printed, without the last line end.
+
+    `token` reaches git over a file descriptor. Raises GitError when the exit status is not in `accept`, on a
+    time-out, and when git is missing.
+    """
+    return run(
+        *arguments,
+        git_dir=git_dir,
+        cwd=cwd,
+        environment=environment,
+        stdin=stdin,
+        token=token,
+        timeout_seconds=timeout_seconds,
+        accept=accept,
+    )[1]
+
+
+def run(
+    *arguments: str,
+    git_dir: Path | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    token: str = "",
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    accept: tuple[int, ...] = (0,),
+) -> tuple[int, str]:
+    """As `git`, returning (exit status, output)."""
+    with _credential(token) as (options, descriptors):
+        argv = ["git"]
+        for option in (*_OPTIONS, *options):
+            argv += ["-c", option]
+        argv += arguments
+        env = {**ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath), **(environment or {})}
+        if git_dir is not None:
+            env["GIT_DIR"] = str(git_dir)
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=cwd or git_dir,
+                env=env,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                pass_fds=descriptors,
+                timeout=timeout_seconds,
+            )
+        except FileNotFoundError as error:
+            raise GitError(f"git cannot be run: {error}; install git 2.38 or later") from None
+        except subprocess.TimeoutExpired:
+            raise GitError(f"git {arguments[0]} did not end within {timeout_seconds:.0f} s") from None
+    output = done.stdout.decode(errors="surrogateescape")
+    if done.returncode not in accept:
+        complaint = done.stderr.decode(errors="replace").strip()
+        last = "; ".join(line for line in complaint.splitlines()[-4:]) or output.strip()[-300:]
+        raise GitError(f"git {arguments[0]} failed ({done.returncode}): {last}", done.returncode, complaint + output)
+    return done.returncode, output.removesuffix("\n")
+
+
+@contextmanager
+def _credential(token: str) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    if not token:
+        yield (), ()
+        return
+    descriptor = os.memfd_create("credential")
+    try:
+        os.write(descriptor, token.encode())
+        yield (f"credential.helper={_HELPER.format(path=f'/dev/fd/{descriptor}')}",), (descriptor,)
+    finally:
+        os.close(descriptor)

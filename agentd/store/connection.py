@@ -1,0 +1,193 @@
+"""Opening the store: one SQLite file, or PostgreSQL for a fleet. What cannot be opened is refused in one clear line."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from agentd.clock import Clock
+from agentd.errors import StoreError
+from agentd.store import schema
+
+BUSY_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store. `read()` and `write()` are transactions; a write transaction is exclusive on SQLite."""
+
+    engine: Engine
+    clock: Clock
+    name: str
+    """file or address without a password, for messages"""
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self._translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def installation_id(self) -> str:
+        """A random id made with the store; says who holds a claim on the remote."""
+        with self.read() as connection:
+            found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "installation_id"))
+            return str(found.scalar_one())
+
+    def lease_now(self, connection: Connection) -> float:
+        """Seconds on the clock that leases are measured by.
+
+        SQLite is one machine's: boot time, which a changed wall clock does not touch. PostgreSQL serves
+        several machines: the database's own clock.
+        """
+        if self.is_sqlite:
+            return self.clock.boottime()
+        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+    def lease_boot(self) -> str:
+        """Boot that `lease_now` belongs to; constant for PostgreSQL."""
+        return self.clock.boot_id() if self.is_sqlite else "database"
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise StoreError(_explain(self.name, error)) from error
+
+
+def open_store(database_url: str, state_dir: Path, clock: Clock, *, create: bool = True) -> Store:
+    """Open and, when `create`, make or migrate the store. Raises StoreError naming the file or address."""
+    path = state_dir / "agentd.db"
+    if database_url:
+        engine = create_engine(database_url, pool_size=4, max_overflow=8, pool_pre_ping=True)
+        name = engine.url.render_as_string(hide_password=True)
+    else:
+        name = str(path)
+        if create:
+            try:
+                state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise StoreError(f"{state_dir}: the state directory cannot be made: {error.strerror}") from None
+        elif not path.is_file():
+            raise StoreError(f"{path}: no store yet; `agentd start` or `agentd once` makes it")
+        engine = _sqlite_engine(path)
+    store = Store(engine, clock, name)
+    try:
+        _migrate(store, create=create)
+    except DBAPIError as error:
+        raise StoreError(_explain(name, error)) from None
+    return store
+
+
+def scratch_copy(store: Store | None, clock: Clock) -> Store:
+    """A store in memory with the same rows (or none): a dry run works on it, and nothing of it is kept."""
+    engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
+    event.listens_for(engine, "connect")(_autocommit)
+    copy = Store(engine, clock, "memory")
+    _create(copy)
+    if store is None:
+        return copy
+    with store.read() as source, copy.write() as target:
+        for table in (*schema.metadata.sorted_tables,):
+            if table is schema.meta:
+                target.execute(table.delete())
+            rows = [dict(row) for row in source.execute(select(table)).mappings()]
+            if rows:
+                target.execute(insert(table), rows)
+    return copy
+
+
+def _autocommit(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        _autocommit(connection, _record)
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    return engine
+
+
+def _migrate(store: Store, *, create: bool) -> None:
+    try:
+        known = inspect(store.engine).has_table("meta")
+    except SQLAlchemyError as error:
+        raise StoreError(_explain(store.name, error)) from None
+    if not known and not create:
+        raise StoreError(f"{store.name}: no store yet; `agentd start` or `agentd once` makes it")
+    if not known:
+        _create(store)
+    with store.read() as connection:
+        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")).scalar()
+    if found is None or int(found) > schema.VERSION:
+        raise StoreError(
+            f"{store.name}: schema version {found} is newer than this agentd knows ({schema.VERSION}); "
+            "upgrade agentd, or point it at another store"
+        )
+
+
+def _create(store: Store) -> None:
+    with store.write() as connection:
+        if not store.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(4711)"))
+            if inspect(connection).has_table("meta"):
+                return
+        schema.metadata.create_all(connection)
+        for statement in schema.APPEND_ONLY[store.engine.dialect.name]:
+            connection.execute(text(statement))
+        connection.execute(
+            insert(schema.meta),
+            [
+                {"key": "schema_version", "value": str(schema.VERSION)},
+                {"key": "installation_id", "value": uuid.uuid4().hex[:12]},
+            ],
+        )
+
+
+def _explain(name: str, error: SQLAlchemyError) -> str:
+    said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    hint = ""
+    if "malformed" in said or "not a database" in said:
+        hint = "; the file is damaged: move it away, and agentd rebuilds its state from GitHub"
+    elif "locked" in said:
+        hint = "; another program has held its lock for 30 seconds"
+    elif "full" in said or "disk I/O" in said:
+        hint = "; free space on its disk"
+    elif "unable to open" in said or "readonly" in said:
+        hint = "; check the folder's owner and rights"
+    elif isinstance(error, OperationalError):
+        hint = "; check that the database is up and may be reached"
+    return f"{name}: the store cannot be used: {said}{hint}"

@@ -1,0 +1,28 @@
+"""Answers of conditional requests, kept across restarts so that an unchanged repository costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from agentd.store import schema
+from agentd.store.connection import Store
+
+
+@dataclass(frozen=True)
+class StoredEtags:
+    """The cache that agentd.github.poller asks for."""
+
+    store: Store
+
+    def get(self, key: str) -> tuple[str, str] | None:
+        """(etag, body) or None."""
+        with self.store.read() as connection:
+            row = connection.execute(select(schema.etags).where(schema.etags.c.key == key)).first()
+        return (row.etag, row.body) if row else None
+
+    def put(self, key: str, etag: str, body: str) -> None:
+        with self.store.write() as connection:
+            connection.execute(delete(schema.etags).where(schema.etags.c.key == key))
+            connection.execute(insert(schema.etags).values(key=key, etag=etag, body=body))

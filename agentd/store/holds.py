@@ -1,0 +1,60 @@
+"""Holds: why a task, or everything, waits, and until when. They survive restarts and charge no attempt."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+
+from agentd.model import Decision, Verdict
+from agentd.store import schema
+from agentd.store.connection import Store
+
+
+def hold(store: Store, verdict: Verdict) -> bool:
+    """Record a hold by its scope; True when it is new or says something new. `since` stays with an unchanged hold."""
+    with store.write() as connection:
+        query = select(schema.holds).where(schema.holds.c.scope == verdict.scope)
+        row = connection.execute(query).mappings().first()
+        same = row is not None and (row["rule_id"], row["reason"]) == (verdict.rule_id, verdict.observed)
+        since = row["since"] if same and row is not None else store.clock.now().isoformat()
+        connection.execute(delete(schema.holds).where(schema.holds.c.scope == verdict.scope))
+        connection.execute(
+            insert(schema.holds).values(
+                scope=verdict.scope,
+                rule_id=verdict.rule_id,
+                reason=verdict.observed,
+                action=verdict.action,
+                since=since,
+                retry_at=verdict.retry_at.isoformat() if verdict.retry_at else None,
+            )
+        )
+    return not same
+
+
+def lift(store: Store, scope: str) -> bool:
+    """End a hold; True when there was one."""
+    with store.read() as connection:
+        found = connection.execute(select(schema.holds.c.scope).where(schema.holds.c.scope == scope)).first()
+    if found is None:
+        return False
+    with store.write() as connection:
+        return connection.execute(delete(schema.holds).where(schema.holds.c.scope == scope)).rowcount > 0
+
+
+def holds(store: Store) -> dict[str, Verdict]:
+    """All holds by scope."""
+    with store.read() as connection:
+        rows = connection.execute(select(schema.holds).order_by(schema.holds.c.scope)).mappings()
+        return {
+            row["scope"]: Verdict(
+                control="hold",
+                rule_id=row["rule_id"],
+                decision=Decision.hold,
+                scope=row["scope"],
+                observed=row["reason"],
+                action=row["action"],
+                retry_at=datetime.fromisoformat(row["retry_at"]) if row["retry_at"] else None,
+            )
+            for row in rows
+        }

@@ -1,0 +1,152 @@
+"""The tables, for SQLite and PostgreSQL alike. Times are ISO 8601 text in UTC, deadlines seconds of a lease clock."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
+
+VERSION = 1
+"""Grows with every change of this file; a store of a later version is refused."""
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("task_id", Text, nullable=False, index=True),
+    Column("issue_number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("branch", Text, nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("executor", Text, nullable=False, server_default=""),
+    Column("workspace", Text, nullable=False, server_default=""),
+    Column("log_path", Text, nullable=False, server_default=""),
+    Column("base_sha", Text, nullable=False, server_default=""),
+    Column("head_sha", Text, nullable=False, server_default=""),
+    Column("pr_number", Integer),
+    Column("pr_url", Text, nullable=False, server_default=""),
+    Column("started_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False, index=True),
+    Column("finished_at", Text),
+    Column("merged_at", Text),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""What a run was asked to do: task, profile and prompt text as JSON, fixed at dispatch."""
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("deadline", Float, nullable=False),
+    Column("boot_id", Text, nullable=False),
+    Column("remote_sha", Text, nullable=False, server_default=""),
+    Column("released", Integer, nullable=False, server_default="0"),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("sha", Text, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("boot_id", Text, nullable=False),
+)
+"""Foreign claims: which commit was first seen when, on our own clock; unchanged for a lease means expired."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("task_id", Text, nullable=False, index=True),
+    Column("run_id", Text, nullable=False, unique=True),
+    Column("cause", Text),
+    Column("at", Text, nullable=False),
+    Column("cleared", Integer, nullable=False, server_default="0"),
+)
+"""One row a start of work; `cause` is filled in at a bad end, `cleared` at a success or a person's requeue."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("issue_number", Integer, primary_key=True),
+    Column("event_id", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_id", BigInteger, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("rule_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("action", Text, nullable=False, server_default=""),
+    Column("since", Text, nullable=False),
+    Column("retry_at", Text),
+)
+"""Why a task (scope = task id) or everything (scope = `*`, `github`, `model`) waits."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("task_id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("prev", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+Index("events_task", events.c.task_id)
+
+etags = Table(
+    "etags",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+APPEND_ONLY = {
+    "sqlite": [
+        "CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events "
+        "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+        "CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events "
+        "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION agentd_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$",
+        "DROP TRIGGER IF EXISTS events_append_only ON events",
+        "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE ON events "
+        "FOR EACH ROW EXECUTE FUNCTION agentd_append_only()",
+    ],
+}
