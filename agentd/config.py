@@ -55,6 +55,8 @@ class ClaimSettings(Frozen):
 
     lease_seconds: float = Field(default=90.0, gt=0)
     """A claim that is not renewed for this long may be taken over."""
+    remote_lease_seconds: float = Field(default=600.0, gt=0)
+    """The same for the claim on the remote, which another installation may take over."""
     remote: bool = True
     """Also hold `refs/agentd/claims/<task>` on the remote, so that two installations never work on one issue."""
 

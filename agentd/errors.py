@@ -66,6 +66,22 @@ class GitError(AgentdError):
         self.exit_status = exit_status
         self.stderr = stderr
 
+    @property
+    def is_passing(self) -> bool:
+        """True for what may be over in a minute: the network or the server's own trouble."""
+        words = (
+            "unable to access",
+            "Could not resolve",
+            "early EOF",
+            "hung up",
+            "Connection",
+            "timed out",
+            "did not end",
+        )
+        refused = ("error: 401", "error: 403", "error: 404", "Authentication failed")
+        said = f"{self} {self.stderr}"
+        return any(word in said for word in words) and not any(word in said for word in refused)
+
 
 class UndeclaredTransition(AgentdError):
     """A run state change that is not in the transition table."""

@@ -142,6 +142,10 @@ class Run(Frozen):
     title: str = ""
     reason: str = ""
     """Why it ended or is held; empty while all goes well."""
+    label: str = ""
+    """Status label that was last written for this run; another one on the issue is a person's edit."""
+    cancel_reason: str = ""
+    """Set when somebody wants the run to end; its executor obeys at the next beat."""
     generation: int = 0
     executor: str = ""
     workspace: str = ""

@@ -1,0 +1,50 @@
+"""Adapters for coding agents: how each is found, started and understood. One file an adapter, all with the same functions.
+
+    adapter = adapter_of(profile)
+    found = adapter.probe(executable_of(profile), os.environ)
+    launch = adapter.launch(LaunchSpec(..., found=found))
+    parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit_status, stderr_tail) -> Outcome
+"""
+
+from __future__ import annotations
+
+from agentd.agents import claude, codex, command, deepagents
+from agentd.agents.events import AgentEvent, Outcome
+from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
+from agentd.errors import ConfigurationError
+from agentd.model import Profile
+
+__all__ = [
+    "ADAPTERS",
+    "Adapter",
+    "AgentEvent",
+    "EventParser",
+    "Found",
+    "Launch",
+    "LaunchSpec",
+    "Outcome",
+    "adapter_of",
+    "executable_of",
+]
+
+ADAPTERS: dict[str, Adapter] = {
+    "claude": claude,
+    "codex": codex,
+    "command": command,
+    "deepagents": deepagents,
+}
+
+
+def adapter_of(profile: Profile) -> Adapter:
+    """The profile's adapter; ConfigurationError when there is none of that name."""
+    adapter = ADAPTERS.get(profile.adapter)
+    if adapter is None:
+        raise ConfigurationError(
+            f"profile {profile.name!r} names the adapter {profile.adapter!r}; there are {', '.join(sorted(ADAPTERS))}"
+        )
+    return adapter
+
+
+def executable_of(profile: Profile) -> str | None:
+    """The program that the profile names, for `probe`; None leaves the choice to the adapter."""
+    return profile.command[0] if profile.command else None

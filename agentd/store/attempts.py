@@ -24,6 +24,12 @@ def settle(store: Store, run_id: str, cause: str) -> None:
         connection.execute(update(schema.attempts).where(schema.attempts.c.run_id == run_id).values(cause=cause))
 
 
+def refund(store: Store, run_id: str) -> None:
+    """Take the charge of a run back that never began: somebody else had the claim."""
+    with store.write() as connection:
+        connection.execute(update(schema.attempts).where(schema.attempts.c.run_id == run_id).values(cleared=1))
+
+
 def clear(store: Store, task_id: str) -> None:
     """Begin counting anew: after a success, or when a person asks for the task again."""
     with store.write() as connection:

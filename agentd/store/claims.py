@@ -109,6 +109,14 @@ def list_claims(store: Store) -> list[ClaimRow]:
         return [ClaimRow(_claim(row), _left(store, row, now)) for row in connection.execute(query).mappings()]
 
 
+def run_of(store: Store, task_id: str) -> tuple[str, float]:
+    """(run that has the claim, seconds left of it); ("", 0) when nobody has."""
+    with store.read() as connection:
+        row = _row(connection, task_id)
+        left = _left(store, row, store.lease_now(connection)) if row is not None else 0.0
+    return (str(row["run_id"]), left) if row is not None and left > 0 else ("", 0.0)
+
+
 def last_remote(store: Store, task_id: str) -> str:
     """Commit that our remote ref was last set to, or an empty string."""
     with store.read() as connection:

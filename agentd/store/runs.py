@@ -72,6 +72,12 @@ def active_runs(store: Store) -> list[Run]:
     return _runs(store, schema.runs.c.state.in_(ACTIVE))
 
 
+def active_tasks(connection: Connection) -> set[str]:
+    """Tasks that have a run in a slot, seen from within a transaction."""
+    query = select(schema.runs.c.task_id).where(schema.runs.c.state.in_(ACTIVE))
+    return {row.task_id for row in connection.execute(query)}
+
+
 def runs_in(store: Store, *states: RunState) -> list[Run]:
     return _runs(store, schema.runs.c.state.in_(states))
 

@@ -23,6 +23,8 @@ runs = Table(
     Column("branch", Text, nullable=False),
     Column("title", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("label", Text, nullable=False, server_default=""),
+    Column("cancel_reason", Text, nullable=False, server_default=""),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("executor", Text, nullable=False, server_default=""),
     Column("workspace", Text, nullable=False, server_default=""),

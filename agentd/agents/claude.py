@@ -1,0 +1,69 @@
+"""Claude Code (`claude -p`), written for 2.1: one JSON object a line, prompt by standard input.
+
+The hostile side of it: settings and hooks in the checked-out repository would run without a question, so only the
+run's own home is read (`--setting-sources user`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentd.agents.claude_events import read
+from agentd.agents.environment import base_environment
+from agentd.agents.executables import find, found_with, help_text, options_of, program
+from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
+from agentd.agents.transcript import Parser, json_lines
+
+INSTALL = "install Claude Code (npm install -g @anthropic-ai/claude-code), or name its program in the profile's command"
+
+ENDPOINT = (
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+)
+"""Taken from agentd's own environment: where the model is, and the key for it."""
+
+TOOLS = ("Edit", "Write", "Read", "Glob", "Grep")
+"""Allowed beside the shell; whatever else needs a permission is denied without a question."""
+
+RETRIES = "4"
+"""Claude's own default of 10 keeps a run with a wrong key alive for minutes."""
+
+_NEEDED = ("--output-format", "--permission-mode", "--allowedTools", "--setting-sources", "--print")
+
+
+def probe(executable: str | None, env: Mapping[str, str]) -> Found:
+    """The program `claude`, if its help knows the options that are used here."""
+    path = find([executable or "claude"], env, INSTALL)[0]
+    return found_with(path, options_of(help_text([str(path)], env)), _NEEDED, INSTALL)
+
+
+def launch(spec: LaunchSpec) -> Launch:
+    """`claude -p` with streamed events, edits accepted, and the shell narrowed to the profile's `shell_allow`."""
+    name, extra = program(spec, "claude")
+    argv = [name, "-p", "--output-format", "stream-json", "--verbose"]
+    argv += ["--permission-mode", "acceptEdits", "--allowedTools", ",".join([*_shell(spec.profile.shell_allow), *TOOLS])]
+    if spec.profile.model:
+        argv += ["--model", spec.profile.model]
+    argv += ["--setting-sources", "user"]
+    if spec.resume:
+        argv += ["--resume", spec.resume]
+    settings = {
+        "CLAUDE_CONFIG_DIR": str(spec.home / ".claude"),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": RETRIES,
+        "DISABLE_TELEMETRY": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    return Launch((*argv, *extra), base_environment(spec, ENDPOINT, settings), spec.prompt.encode())
+
+
+def parser() -> EventParser:
+    """Reads `--output-format stream-json`."""
+    return Parser(json_lines(read))
+
+
+def _shell(allowed: tuple[str, ...]) -> list[str]:
+    return [f"Bash({command} *)" for command in allowed] or ["Bash"]

@@ -1,0 +1,85 @@
+"""Codex (`codex exec --json`), written for 0.169: one JSON object a line, prompt by standard input.
+
+CODEX_HOME must not be under /tmp: codex then refuses to link its helper programs, its sandbox fails every command,
+and it still exits with 0. Its sandbox also keeps `.git` read-only, so it cannot commit: agentd does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentd.agents.codex_events import read
+from agentd.agents.environment import base_environment, setting
+from agentd.agents.executables import find, found_with, help_text, options_of, program
+from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
+from agentd.agents.transcript import Parser, json_lines
+from agentd.errors import ConfigurationError
+
+INSTALL = "install Codex (npm install -g @openai/codex), or name its program in the profile's command"
+
+ENDPOINT = ("OPENAI_API_KEY", "CODEX_API_KEY")
+"""Taken from agentd's own environment; the address, OPENAI_BASE_URL, goes into codex's configuration file."""
+
+OPENAI = "https://api.openai.com/v1"
+
+REQUEST_RETRIES = 3
+STREAM_RETRIES = 3
+
+_NEEDED = ("--json", "--sandbox", "--config")
+
+
+def probe(executable: str | None, env: Mapping[str, str]) -> Found:
+    """The program `codex`, if `codex exec` is there (other programs share its name) and knows the options used here."""
+    path = find([executable or "codex"], env, INSTALL)[0]
+    return found_with(path, options_of(help_text([str(path), "exec"], env)), _NEEDED, INSTALL)
+
+
+def launch(spec: LaunchSpec) -> Launch:
+    """`codex exec --json` in its own sandbox, or with that off where agentd's sandbox is around it."""
+    name, extra = program(spec, "codex")
+    codex_home = spec.home / ".codex"
+    if not spec.sandboxed and Path("/tmp") in codex_home.parents:
+        raise ConfigurationError(
+            f"the run's home {spec.home} is under /tmp, where codex's own sandbox fails every command without an "
+            "error; set the state directory to another place, or run with agentd's sandbox"
+        )
+    mode = "danger-full-access" if spec.sandboxed else "workspace-write"
+    argv = [name, "exec", "--json", "--sandbox", mode, "-c", 'approval_policy="never"', "--skip-git-repo-check"]
+    if spec.profile.model:
+        argv += ["--model", spec.profile.model]
+    argv += extra
+    if spec.resume:
+        argv += ["resume", spec.resume]
+    env = base_environment(spec, ENDPOINT, {"CODEX_HOME": str(codex_home)})
+    files = {codex_home / "config.toml": _configuration(spec)}
+    return Launch((*argv, "-"), env, spec.prompt.encode(), files)
+
+
+def parser() -> EventParser:
+    """Reads `--json`."""
+    return Parser(json_lines(read))
+
+
+def _configuration(spec: LaunchSpec) -> str:
+    """config.toml: no update checks, no keys in the environment of its shell, and the model's address."""
+    lines = ["check_for_update_on_startup = false"]
+    address = setting(spec, "OPENAI_BASE_URL") or (OPENAI if setting(spec, "OPENAI_API_KEY") else "")
+    if address:
+        lines.append('model_provider = "agentd"')
+    lines += ["", "[analytics]", "enabled = false"]
+    lines += ["", "[shell_environment_policy]", "ignore_default_excludes = false"]
+    if address:
+        lines += [
+            "",
+            "[model_providers.agentd]",
+            'name = "agentd"',
+            # A JSON string is a TOML basic string too.
+            f"base_url = {json.dumps(address)}",
+            'wire_api = "responses"',
+            'env_key = "OPENAI_API_KEY"',
+            f"request_max_retries = {REQUEST_RETRIES}",
+            f"stream_max_retries = {STREAM_RETRIES}",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,138 @@
+"""Reading an agent's output: what the outcome needs of it is kept, the rest only passes through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentd.agents.events import (
+    AgentEvent,
+    Denied,
+    Error,
+    Final,
+    Outcome,
+    Raw,
+    Retry,
+    Started,
+    Text,
+    Usage,
+    add_usage,
+)
+from agentd.agents.outcomes import from_exit, from_status, short
+
+Object = Mapping[str, Any]
+
+
+@dataclass
+class Transcript:
+    """What is known after the lines read so far."""
+
+    session_id: str | None = None
+    last_text: str = ""
+    ended: Final | Error | None = None
+    """The last word so far: an agent may report an error and go on."""
+    retry: Retry | None = None
+    """The last model call that had to be repeated, if nothing has come since."""
+    denials: int = 0
+    usage: Usage = field(default_factory=lambda: Usage(scope="total"))
+
+    def note(self, event: AgentEvent) -> None:
+        """Take in one event."""
+        match event:
+            case Started(session_id=session_id):
+                self.session_id = session_id or self.session_id
+            case Usage():
+                self.usage = add_usage(self.usage, event)
+            case Retry():
+                self.retry = event
+                return
+            case Denied():
+                self.denials += 1
+            case Final() | Error():
+                self.ended = event
+            case Text(text=text):
+                self.last_text = text
+        if not isinstance(event, Raw):
+            self.retry = None
+
+
+Read = Callable[[bytes, Transcript], list[AgentEvent]]
+Judge = Callable[[Transcript, int, str], Outcome]
+
+
+class Parser:
+    """An EventParser made of a function that reads a line and one that judges the end."""
+
+    def __init__(self, read: Read, judge: Judge | None = None) -> None:
+        self._read = read
+        self._judge = judge or judge_events
+        self._transcript = Transcript()
+
+    def feed(self, line: bytes) -> list[AgentEvent]:
+        """The events of one line of output."""
+        events = self._read(line.rstrip(b"\r\n"), self._transcript)
+        for event in events:
+            self._transcript.note(event)
+        return events
+
+    def close(self, exit_status: int, stderr_tail: str) -> Outcome:
+        """The outcome after the last line."""
+        return self._judge(self._transcript, exit_status, stderr_tail)
+
+
+def json_lines(read: Callable[[Object, Transcript], list[AgentEvent] | None]) -> Read:
+    """A line reader from a reader of JSON objects. What is no object, or of a shape nobody expects, becomes Raw."""
+
+    def read_line(line: bytes, transcript: Transcript) -> list[AgentEvent]:
+        if not line.strip():
+            return []
+        raw: list[AgentEvent] = [Raw(line.decode(errors="replace"))]
+        try:
+            value = json.loads(line)
+            events = read(value, transcript) if isinstance(value, dict) else None
+        # RecursionError: deep nesting; the others: fields of another type than this version's.
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
+            return raw
+        return raw if events is None else events
+
+    return read_line
+
+
+def judge_events(transcript: Transcript, exit_status: int, stderr_tail: str) -> Outcome:
+    """The usual judgement: the last Final or Error decides whatever the exit status says; without one it is a failure."""
+    ended = transcript.ended
+    if isinstance(ended, Final):
+        note = "" if exit_status == 0 else f"exit status {exit_status} after its final answer"
+        return ends(transcript, Error("success", note))
+    if ended is None and transcript.retry is not None and transcript.retry.status is not None and exit_status >= 0:
+        ended = from_status(transcript.retry.status, f"ended while repeating a call answered {transcript.retry.status}")
+    return ends(transcript, ended or from_exit(exit_status, stderr_tail))
+
+
+def ends(transcript: Transcript, error: Error) -> Outcome:
+    """The outcome that an error makes of a transcript."""
+    return Outcome(
+        kind=error.kind,
+        message=short(error.message),
+        retryable=error.retryable,
+        retry_after_seconds=error.retry_after_seconds,
+        retry_at=error.retry_at,
+        session_id=transcript.session_id,
+        usage=replace(transcript.usage, scope="total"),
+    )
+
+
+def number(value: Any) -> int:
+    """A token count; 0 for what is none."""
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def text_of(value: Any) -> str:
+    """The text of a string, of a list of text blocks, or of anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        return "\n".join(str(part.get("text", f"[{part.get('type', 'block')}]")) for part in value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

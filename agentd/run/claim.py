@@ -1,0 +1,169 @@
+"""The claim of a living run: taken twice (store and remote ref), renewed, checked before every outside write.
+
+The remote half is a commit under `refs/agentd/claims/` that is only ever moved by compare-and-swap. Whoever
+finds it takes it over when it has not moved for its lease on the finder's own clock, so clocks need not agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from agentd.errors import AgentdError, ClaimLost, GitError
+from agentd.git import mirror as git_mirror
+from agentd.git.naming import claim_ref
+from agentd.git.push import Outdated, RefusedRef, claim_commit, delete_claim, push_claim
+from agentd.model import Claim, canonical_json
+from agentd.run.context import Context
+from agentd.store import claims as store_claims
+
+RENEWALS_PER_LEASE = 4
+
+
+class HeldElsewhere(AgentdError):
+    """Somebody else has the claim; `seconds` until it might be free."""
+
+    def __init__(self, holder: str, seconds: float) -> None:
+        super().__init__(f"the claim is held by {holder}")
+        self.seconds = seconds
+
+
+class Holding:
+    """The state of one claim while its run lives."""
+
+    def __init__(self, context: Context, claim: Claim, deadline: float, remote_deadline: float) -> None:
+        self.context = context
+        self.claim = claim
+        self.store_deadline = deadline
+        self.remote_deadline = remote_deadline
+        self.lost = ""
+
+    def deadline(self) -> float:
+        """Boot time at which the agent must be gone: the earlier end of the two leases, 0 when one is lost."""
+        return 0.0 if self.lost else min(self.store_deadline, self.remote_deadline)
+
+    def check(self) -> None:
+        """Raises ClaimLost unless both halves are live now. Call immediately before every outside write."""
+        if self.lost:
+            raise ClaimLost(f"{self.claim.task_id}: {self.lost}")
+        if self.context.clock.boottime() >= self.remote_deadline:
+            raise ClaimLost(f"{self.claim.task_id}: the lease of the claim on the remote is over")
+        store_claims.check(self.context.store, self.claim)
+
+    async def keep(self) -> None:
+        """Renew until cancelled. What cannot be renewed runs out; what was taken over is lost at once."""
+        settings = self.context.settings.claim
+        pause = settings.lease_seconds / RENEWALS_PER_LEASE
+        remote_pause = settings.remote_lease_seconds / RENEWALS_PER_LEASE
+        remote_due = self.context.clock.boottime() + remote_pause
+        while not self.lost:
+            await asyncio.sleep(pause)
+            try:
+                self.store_deadline = await asyncio.to_thread(
+                    store_claims.renew, self.context.store, self.claim, settings.lease_seconds
+                )
+                if self.claim.remote_sha and self.context.clock.boottime() >= remote_due:
+                    await asyncio.to_thread(self._renew_remote)
+                    remote_due = self.context.clock.boottime() + remote_pause
+            except (ClaimLost, Outdated) as error:
+                self.lost = str(error)
+            except GitError:
+                continue  # the network may come back before the lease is over
+
+    def release(self) -> None:
+        """Give both halves back."""
+        if self.claim.remote_sha and not self.lost:
+            with suppress(GitError, Outdated):
+                # A ref that stays is taken over by us at once, by others after its lease.
+                delete_claim(self.context.mirror, self.claim.task_id, self.claim.remote_sha)
+        store_claims.release(self.context.store, self.claim)
+
+    def _renew_remote(self) -> None:
+        before = self.context.clock.boottime()
+        sha = _push(self.context, self.claim, self.claim.remote_sha)
+        self.claim = store_claims.set_remote(self.context.store, self.claim, sha)
+        self.remote_deadline = before + self.context.settings.claim.remote_lease_seconds
+
+
+@asynccontextmanager
+async def claimed(context: Context, task_id: str, run_id: str) -> AsyncIterator[Holding]:
+    """Hold the task's claim; never part of what a replay remembers, so every incarnation has its own generation.
+
+    The task's refs must have been fetched just before. Raises HeldElsewhere, RefusedRef, GitError.
+    """
+    while True:
+        try:
+            holding = await asyncio.to_thread(take, context, task_id, run_id)
+            break
+        except HeldElsewhere:
+            owner, seconds = store_claims.run_of(context.store, task_id)
+            if owner != run_id:
+                raise
+            # The incarnation of this very run before us: its tree is gone when its lease is.
+            await asyncio.sleep(min(seconds, 1.0))
+    keeper = asyncio.create_task(holding.keep())
+    try:
+        yield holding
+    finally:
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+    # Only an orderly end gives the claim back: after a crash or a stop it runs out, or its own installation retakes it.
+    await asyncio.to_thread(holding.release)
+
+
+def take(context: Context, task_id: str, run_id: str) -> Holding:
+    """Take both halves. Raises HeldElsewhere, RefusedRef, GitError."""
+    settings = context.settings.claim
+    before = context.clock.boottime()
+    claim = store_claims.acquire(context.store, task_id, context.holder, run_id, settings.lease_seconds)
+    if claim is None:
+        raise HeldElsewhere("another executor of this installation", settings.lease_seconds)
+    if not settings.remote:
+        return Holding(context, claim, before + settings.lease_seconds, float("inf"))
+    try:
+        seen = git_mirror.seen_claim(context.mirror, task_id) or ""
+        if seen:
+            _require_free(context, task_id, seen)
+        sha = _push(context, claim, seen)
+    except Outdated:
+        store_claims.release(context.store, claim)
+        raise HeldElsewhere("whoever was quicker a moment ago", settings.remote_lease_seconds) from None
+    except (HeldElsewhere, RefusedRef, GitError):
+        store_claims.release(context.store, claim)
+        raise
+    claim = store_claims.set_remote(context.store, claim, sha)
+    return Holding(context, claim, before + settings.lease_seconds, before + settings.remote_lease_seconds)
+
+
+def _require_free(context: Context, task_id: str, seen: str) -> None:
+    """Raises HeldElsewhere while a foreign installation's claim lives. Its text is untrusted."""
+    try:
+        words = json.loads(git_mirror.message_of(context.mirror, seen))
+        installation, holder = str(words["installation"])[:64], str(words["holder"])[:200]
+        lease = min(86_400.0, max(1.0, float(words["lease_seconds"])))
+    except (ValueError, KeyError, TypeError):
+        installation, holder, lease = "", "an unreadable claim", context.settings.claim.remote_lease_seconds
+    if installation == context.store.installation_id():
+        return  # our own store has just said that the claim before is over
+    left = lease - store_claims.unchanged_for(context.store, claim_ref(task_id), seen)
+    if left > 0:
+        raise HeldElsewhere(holder, left)
+
+
+def _push(context: Context, claim: Claim, expected: str) -> str:
+    message = canonical_json(
+        {
+            "installation": context.store.installation_id(),
+            "holder": claim.holder,
+            "run_id": claim.run_id,
+            "generation": claim.generation,
+            "lease_seconds": context.settings.claim.remote_lease_seconds,
+            "at": context.clock.now().isoformat(),
+        }
+    )
+    sha = claim_commit(context.mirror, message, expected)
+    push_claim(context.mirror, claim.task_id, sha, expected)
+    return sha

@@ -1,0 +1,116 @@
+"""What every stage of a run is given: settings, store, GitHub, mirror, clock, and where this run's files are."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from agentd.agents import AgentEvent
+from agentd.clock import Clock
+from agentd.config import Settings
+from agentd.git.mirror import Mirror
+from agentd.github.client import GitHub
+from agentd.model import Event, EventType, Frozen, Profile, Run, Task
+from agentd.store.connection import Store
+from agentd.store.ledger import append
+
+
+class Order(Frozen):
+    """What a run is asked to do, fixed at dispatch and kept in the store."""
+
+    task: Task
+    profile: Profile
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process's doors to the outside."""
+
+    settings: Settings
+    store: Store
+    github: GitHub
+    mirror: Mirror
+    clock: Clock
+    executor: str
+    """this incarnation of this process: host, pid and start time"""
+    environ: Mapping[str, str]
+    """agentd's own environment; what of it a run gets is decided by name"""
+    holder: str
+    """who holds claims: installation and executor"""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    show: Callable[[str, AgentEvent | str], None] | None = None
+    """shown live output of a run: run id, normalised event or line"""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """set when this process ends without waiting for its runs"""
+    cancels: dict[str, str] = field(default_factory=dict)
+    """runs of this process that are to end, with the reason; the store has the same, this is the short way"""
+
+    def run_dir(self, run_id: str) -> Path:
+        """Files of one run that outlive its worker: results, the supervisor's index, the agent's home."""
+        return self.settings.state_dir / "runs" / run_id
+
+    def log_path(self, run_id: str) -> Path:
+        return self.settings.log_dir / "workers" / f"{run_id}.log"
+
+    def emit(
+        self,
+        event_type: EventType,
+        run: Run,
+        data: dict[str, Any],
+        *,
+        status: Literal["ok", "failed", "skipped"] = "ok",
+        source: Literal["supervisor", "worker", "reconciler"] = "worker",
+    ) -> None:
+        """Write one Event about a run to the ledger."""
+        append(
+            self.store,
+            Event(
+                event_id=new_id(self.clock, "evt_", "_"),
+                timestamp=self.clock.now(),
+                source=source,
+                event_type=event_type,
+                repo=self.settings.repo,
+                task_id=run.task_id,
+                run_id=run.run_id,
+                status=status,
+                data=data,
+                issue_number=run.issue_number,
+                attempt=run.attempt,
+                branch=run.branch,
+                worktree=run.workspace or None,
+            ),
+        )
+
+
+def new_id(clock: Clock, prefix: str, separator: str = "-") -> str:
+    """`<prefix><epoch milliseconds><separator><6 base-36 characters>`, as the original's run and event ids."""
+    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+    tail = "".join(secrets.choice(letters) for _ in range(6))
+    return f"{prefix}{int(clock.now().timestamp() * 1000)}{separator}{tail}"
+
+
+def executor_id() -> str:
+    """`host:pid:start`, unique for each incarnation: a pid alone is used again, with its start time it is not."""
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{int(process.create_time() * 1000)}"
+
+
+def executor_is_dead(executor: str) -> bool:
+    """True when the executor was a process of this host that is there no more. Other hosts' are never judged here."""
+    host, _, rest = executor.rpartition(":")[0].rpartition(":")
+    pid, started = rest, executor.rpartition(":")[2]
+    if host != socket.gethostname() or not pid.isdigit() or not started.isdigit():
+        return False
+    try:
+        return int(psutil.Process(int(pid)).create_time() * 1000) != int(started)
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,165 @@
+"""The desk of one run: what a stage works with, and how a stage ends a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from agentd.errors import GitError, RateLimited, Unavailable
+from agentd.model import Decision, Profile, Run, Task, Verdict
+from agentd.run.claim import Holding
+from agentd.run.context import Context, Order
+from agentd.states import RunState
+from agentd.store import attempts, holds, runs
+
+T = TypeVar("T")
+Cause = Literal["conflict", "infrastructure", "agent"]
+MOST_TRIES = 30
+
+
+class RunEnd(Exception):
+    """Ends a run from within a stage.
+
+    `cause` names what an attempt is charged to when another one may follow; without a cause the end is final.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        reason: str,
+        *,
+        cause: Cause | None = None,
+        detail: str = "",
+        retry_at: datetime | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.state = state
+        self.reason = reason
+        self.cause = cause
+        self.detail = detail
+        self.retry_at = retry_at
+
+    def to_json(self) -> dict[str, Any]:
+        """For a durable step's result."""
+        at = self.retry_at.isoformat() if self.retry_at else None
+        return {"state": self.state, "reason": self.reason, "cause": self.cause, "detail": self.detail, "retry_at": at}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> RunEnd:
+        at = datetime.fromisoformat(value["retry_at"]) if value["retry_at"] else None
+        return RunEnd(
+            RunState(value["state"]), value["reason"], cause=value["cause"], detail=value["detail"], retry_at=at
+        )
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One run in one process."""
+
+    context: Context
+    run: Run
+    order: Order
+    claim: Holding | None = None
+
+    @property
+    def task(self) -> Task:
+        return self.order.task
+
+    @property
+    def profile(self) -> Profile:
+        return self.order.profile
+
+    @property
+    def run_dir(self) -> Path:
+        return self.context.run_dir(self.run.run_id)
+
+    @property
+    def log_path(self) -> Path:
+        return self.context.log_path(self.run.run_id)
+
+    @property
+    def holding(self) -> Holding:
+        assert self.claim is not None, "this stage needs the claim"
+        return self.claim
+
+    def with_claim(self, claim: Holding) -> Desk:
+        return replace(self, claim=claim)
+
+    def move(self, state: RunState, reason: str = "", **fields: Any) -> None:
+        """Change the run's state in the store; see agentd.states."""
+        runs.change_state(self.context.store, self.run.run_id, state, reason=reason, **fields)
+
+    def require_wanted(self) -> None:
+        """Raises RunEnd when somebody has asked for the run to end."""
+        stored = runs.get_run(self.context.store, self.run.run_id)
+        reason = self.context.cancels.get(self.run.run_id) or (stored.cancel_reason if stored else "")
+        if reason:
+            raise RunEnd(RunState.cancelled, reason)
+
+    def charge_restart(self) -> None:
+        """Charge the attempt Meter for starting the agent again. Raises RunEnd when the cause is used up."""
+        store, task_id = self.context.store, self.task.task_id
+        key = f"{self.run.run_id}/generation-{self.holding.claim.generation}"
+        with store.write() as connection:
+            attempts.charge(store, connection, task_id, key)
+        attempts.settle(store, key, "infrastructure")
+        if attempts.counts(store, task_id).get("infrastructure", 0) > self.context.settings.retries.infrastructure:
+            raise RunEnd(RunState.failed, "the agent was interrupted more often than retries.infrastructure allows")
+
+
+def open_desk(context: Context, run_id: str) -> Desk:
+    """The desk of a stored run. LookupError when the store does not have it."""
+    run = runs.get_run(context.store, run_id)
+    if run is None:
+        raise LookupError(run_id)
+    return Desk(context, run, Order.model_validate(runs.order_of(context.store, run_id)))
+
+
+async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
+    """Do something outside, in a thread, under the claim; wait and try again while GitHub or the network is ill.
+
+    `act` must be safe to repeat. The claim is checked before every try and before every request that writes. A wait
+    is a hold that everybody can see; it charges no attempt. Raises ClaimLost, RunEnd and what a retry cannot mend.
+    """
+    context = desk.context
+
+    def guarded() -> T:
+        with context.github.guarding(desk.holding.check):
+            return act()
+
+    for number in range(MOST_TRIES):
+        desk.holding.check()
+        try:
+            done = await asyncio.to_thread(guarded)
+        except RateLimited as limited:
+            wait, rule = (limited.retry_at - context.clock.now()).total_seconds(), f"rate_limit_{limited.kind}"
+            said = str(limited)
+        except Unavailable as error:
+            wait, rule, said = attempts.backoff_seconds(number + 1), "github_unavailable", str(error)
+        except GitError as error:
+            if not error.is_passing:
+                raise
+            wait, rule, said = attempts.backoff_seconds(number + 1), "remote_unavailable", str(error)
+        else:
+            if number:
+                holds.lift(context.store, f"run:{desk.run.run_id}")
+            return done
+        wait = max(1.0, wait)
+        holds.hold(
+            context.store,
+            Verdict(
+                control="outside",
+                rule_id=rule,
+                decision=Decision.hold,
+                scope=f"run:{desk.run.run_id}",
+                observed=f"{what}: {said}",
+                retry_at=context.clock.now() + timedelta(seconds=wait),
+            ),
+        )
+        await context.sleep(wait)
+        desk.require_wanted()
+    raise RunEnd(RunState.failed_retry, f"{what}: GitHub or the network stayed ill: {said}", cause="infrastructure")

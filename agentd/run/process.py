@@ -1,0 +1,167 @@
+"""Starting a program under the guardian and waiting for it, without a thread a program."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from agentd.errors import AgentdError
+
+GUARDIAN = Path(__file__).with_name("guardian.py")
+RUN_VARIABLE = "AGENTD_RUN_ID"
+"""Set in every process of a run, so that one which got away can be found."""
+BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, for how long, and where its output goes."""
+
+    name: str
+    """`agent-0`, `verify-1`: names the files of this execution"""
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: Path
+    limit_seconds: float
+    max_output_bytes: int
+    stdin: bytes | None = None
+    grace_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended. Read from the guardian's result file."""
+
+    ended: Literal["exited", "timeout", "lease_lost", "orphaned", "stopped", "not_started"]
+    exit_status: int
+    seconds: float
+    output_bytes: int
+    dropped_bytes: int
+    killed: int = 0
+    message: str = ""
+    """why it could not be started"""
+
+
+class GuardianDied(AgentdError):
+    """The guardian ended without a result: it was killed."""
+
+
+def result_of(run_dir: Path, name: str) -> Ended | None:
+    """The result that an earlier execution left, or None. Half-written results do not exist."""
+    path = run_dir / f"{name}.result.json"
+    return Ended(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def output_of(run_dir: Path, name: str) -> Path:
+    """Standard output of a program, as far as it was kept."""
+    return run_dir / f"{name}.out"
+
+
+async def guard(
+    program: Program,
+    run_dir: Path,
+    log_path: Path,
+    lease_deadline: Callable[[], float],
+    stop_requested: Callable[[], float | None],
+) -> Ended:
+    """Run the program to its end and return it; every process it started is gone by then.
+
+    `lease_deadline` is asked each second for the boot time at which the lease ends. `stop_requested` gives the
+    grace in seconds when the program must stop, else None. A cancelled caller stops the program at once and waits.
+    """
+    guardian = await asyncio.to_thread(_spawn, program, run_dir, log_path, lease_deadline())
+    assert guardian.stdin is not None
+    try:
+        exited = asyncio.ensure_future(_exit_of(guardian.pid))
+        stopping = False
+        try:
+            while not exited.done():
+                await asyncio.wait({exited}, timeout=BEAT_SECONDS)
+                grace = stop_requested()
+                if grace is not None and not stopping:
+                    stopping = _tell(guardian, f"stop {grace}")
+                _tell(guardian, f"deadline {lease_deadline()}")
+        except asyncio.CancelledError:
+            _tell(guardian, "stop 0")
+            await asyncio.shield(exited)
+            raise
+    finally:
+        guardian.stdin.close()
+        await asyncio.to_thread(guardian.wait)
+    ended = result_of(run_dir, program.name)
+    if ended is None:
+        raise GuardianDied(f"{program.name}: its guardian ended with {guardian.returncode} and left no result")
+    return ended
+
+
+def tree_is_gone(run_dir: Path) -> bool:
+    """True when no guardian of this run lives: it ends only after its whole process tree."""
+    lock = run_dir / "guardian.lock"
+    if not lock.exists():
+        return True
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: float) -> subprocess.Popen[bytes]:
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stdin_path = run_dir / f"{program.name}.stdin"
+    if program.stdin is not None:
+        stdin_path.write_bytes(program.stdin)
+    values = asdict(program) | {
+        "cwd": str(program.cwd),
+        "env": {**program.env, RUN_VARIABLE: run_dir.name},
+        "stdin": None,
+        "stdin_path": str(stdin_path) if program.stdin is not None else "",
+        "lease_deadline": lease_deadline,
+        "lock_path": str(run_dir / "guardian.lock"),
+        "log_path": str(log_path),
+        "out_path": str(output_of(run_dir, program.name)),
+        "result_path": str(run_dir / f"{program.name}.result.json"),
+    }
+    spec = run_dir / f"{program.name}.spec.json"
+    spec.touch(mode=0o600)
+    spec.write_text(json.dumps(values))
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(GUARDIAN), str(spec)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=log_path.open("ab"),
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        start_new_session=True,
+    )
+
+
+def _tell(guardian: subprocess.Popen[bytes], line: str) -> bool:
+    assert guardian.stdin is not None
+    try:
+        os.write(guardian.stdin.fileno(), f"{line}\n".encode())
+    except BrokenPipeError:
+        pass  # it has ended already, which the caller sees by its exit
+    return True
+
+
+async def _exit_of(pid: int) -> None:
+    """Wait for a process through its pid descriptor: no thread and no signal handler."""
+    descriptor = os.pidfd_open(pid)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

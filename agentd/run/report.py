@@ -1,0 +1,80 @@
+"""What agentd writes on GitHub: the sticky comment of an issue and the body of a pull request."""
+
+from __future__ import annotations
+
+from agentd.github.text import fence, neutralise_mentions, one_line
+from agentd.run.desk import Desk
+from agentd.states import RunState
+
+STICKY = "status"
+"""Key of the one comment per issue that agentd keeps up to date."""
+VERIFY_CHARACTERS = 8_000
+
+HEADLINES: dict[RunState, str] = {
+    RunState.running: "An agent works on this",
+    RunState.in_review: "Ready for review",
+    RunState.merged: "Merged",
+    RunState.conflict_retry: "Conflict with the base, will be tried again",
+    RunState.conflict_blocked: "Blocked: conflict with the base",
+    RunState.failed_retry: "Did not work, will be tried again",
+    RunState.failed: "Blocked: the run failed",
+    RunState.verify_failed: "Blocked: the verify command does not pass",
+    RunState.no_changes: "Blocked: the agent changed nothing",
+    RunState.halted: "Blocked: a limit ended the run",
+    RunState.cancelled: "Cancelled",
+    RunState.closed_unmerged: "Blocked: the pull request was closed without merging",
+    RunState.revoked: "Blocked: the run's rights were withdrawn",
+}
+REQUEUE = (
+    "To try again: mend the cause, then replace the label `status:blocked` by `status:todo`. "
+    "Earlier attempts no longer count after that."
+)
+
+
+def sticky_body(
+    desk: Desk, state: RunState, *, reason: str = "", detail: str = "", saved: str = "", pull_url: str = ""
+) -> str:
+    """The sticky comment for a run in `state`."""
+    run, lines = desk.run, [f"**{HEADLINES[state]}**", ""]
+    if reason:
+        lines += [neutralise_mentions(one_line(reason, 500)), ""]
+    if pull_url:
+        lines += [f"Pull request: {pull_url}", ""]
+    if detail:
+        lines += [neutralise_mentions(detail), ""]
+    if saved:
+        lines += [f"The work so far is kept on {saved} in agentd's mirror.", ""]
+    if HEADLINES[state].startswith("Blocked"):
+        lines += [REQUEUE, ""]
+    lines += [f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"]
+    return "\n".join(lines)
+
+
+def pull_body(desk: Desk, verify_output: str) -> str:
+    """The pull request's body: what it closes, the goal, the proof, the way back."""
+    task = desk.task
+    goal = task.contract.goal if task.contract else task.goal
+    source = f"tasks/{task.task_id}.json" if task.contract else f"issue #{task.issue_number}"
+    return "\n".join(
+        [
+            f"Closes #{task.issue_number}",
+            "",
+            "## Goal",
+            "",
+            neutralise_mentions(goal),
+            "",
+            "## Verify command",
+            "",
+            fence(task.verify_command),
+            "",
+            "## Verify output",
+            "",
+            fence(verify_output[-VERIFY_CHARACTERS:]),
+            "",
+            "## Rollback note",
+            "",
+            neutralise_mentions(task.rollback_note),
+            "",
+            f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}",
+        ]
+    )

@@ -1,0 +1,157 @@
+"""The agent's turn: one process under the guardian, judged by its events first and its exit status second."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agentd.agents import ADAPTERS, EventParser, LaunchSpec
+from agentd.errors import ConfigurationError
+from agentd.git.workspace import Workspace
+from agentd.run.desk import Desk, RunEnd
+from agentd.run.process import Ended, Program, guard, output_of, result_of
+from agentd.states import RunState
+
+LINE_LIMIT = 1 << 20
+TAIL_BYTES = 8_000
+
+
+async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str | None) -> dict[str, Any]:
+    """One turn of the agent: {outcome, session_id, exit_status, seconds}. Raises RunEnd when it did not do its part.
+
+    A turn that ended before its worker did is not repeated: its result file is the proof.
+    """
+    desk.require_wanted()
+    desk.move(RunState.running if turn == 0 else RunState.fixing)
+    name = f"agent-{turn}"
+    ended = result_of(desk.run_dir, name)
+    if ended is None or ended.ended in {"orphaned", "lease_lost", "stopped"}:
+        ended = await _start(desk, place, name, prompt, resume)
+    outcome = _judge(desk, name, ended)
+    desk.context.emit(
+        "agent_finished",
+        desk.run,
+        {"exit_code": ended.exit_status, "outcome": outcome["kind"], "ended": ended.ended},
+        status="ok" if outcome["kind"] == "success" else "failed",
+    )
+    _require_good(desk, ended, outcome)
+    return outcome
+
+
+async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None) -> Ended:
+    context, profile, settings = desk.context, desk.profile, desk.context.settings
+    if (desk.run_dir / f"{name}.spec.json").exists():
+        desk.charge_restart()
+    adapter = ADAPTERS[profile.adapter]
+    limit_seconds = settings.max_agent_runtime_minutes * 60
+    spec = LaunchSpec(
+        prompt=prompt,
+        workspace=place.path,
+        home=desk.run_dir / "home",
+        profile=profile,
+        base_env=context.environ,
+        limit_seconds=limit_seconds,
+        resume=resume,
+        prompt_file=desk.run_dir / f"{name}.prompt",
+    )
+    try:
+        launch = adapter.launch(spec)
+    except ConfigurationError as error:
+        raise RunEnd(RunState.failed, str(error)) from None
+    spec.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path, text in launch.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    context.emit(
+        "agent_started",
+        desk.run,
+        {"command": launch.argv[0], "agent": profile.address, "timeout_minutes": settings.max_agent_runtime_minutes},
+    )
+    program = Program(name, launch.argv, launch.env, place.path, limit_seconds, settings.max_output_bytes, launch.stdin)
+    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser()))
+    try:
+        ended = await guard(program, desk.run_dir, desk.log_path, desk.holding.deadline, lambda: _stop(desk))
+    finally:
+        watcher.cancel()
+    if ended.ended == "stopped":
+        if context.stopping.is_set():
+            # The process ends in a moment and the run goes on in its next incarnation: nothing may be recorded.
+            await asyncio.Event().wait()
+        desk.require_wanted()
+    return ended
+
+
+def _stop(desk: Desk) -> float | None:
+    if desk.context.stopping.is_set():
+        return 0.0
+    return 5.0 if desk.run.run_id in desk.context.cancels else None
+
+
+def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
+    """The outcome as JSON, from everything that was kept of the output."""
+    parser = ADAPTERS[desk.profile.adapter].parser()
+    with output_of(desk.run_dir, name).open("rb") as output:
+        while line := output.readline(LINE_LIMIT):
+            parser.feed(line)
+    outcome = asdict(parser.close(ended.exit_status, tail_of(desk.log_path)))
+    retry_at = outcome.get("retry_at")
+    return outcome | {"retry_at": retry_at.isoformat() if retry_at else None}
+
+
+def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
+    said = outcome["message"] or f"exit status {ended.exit_status}"
+    detail = f"End of its output:\n\n```\n{tail_of(desk.log_path)[-2000:]}\n```"
+    minutes = desk.context.settings.max_agent_runtime_minutes
+    if ended.ended == "timeout":
+        raise RunEnd(RunState.halted, f"the agent did not end within {minutes:g} minutes", detail=detail)
+    if ended.ended in {"lease_lost", "orphaned"}:
+        raise RunEnd(RunState.failed_retry, "the lease ran out while the agent worked", cause="infrastructure")
+    if ended.ended == "not_started":
+        raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
+    match outcome["kind"]:
+        case "success" | "no_change":
+            return
+        case "auth_error":
+            raise RunEnd(RunState.failed, f"the agent's model refused its credential: {said}", detail=detail)
+        case "api_error":
+            reason = f"the agent's model failed: {said}"
+            raise RunEnd(RunState.failed_retry, reason, cause="infrastructure", detail=detail)
+        case "quota":
+            raise RunEnd(RunState.failed_retry, f"the model's quota is used up: {said}", cause="infrastructure")
+        case "limit" | "timeout":
+            raise RunEnd(RunState.halted, f"the agent stopped at a limit of its own: {said}", detail=detail)
+        case _:
+            raise RunEnd(RunState.failed_retry, f"the agent failed: {said}", cause="agent", detail=detail)
+
+
+def tail_of(path: Path) -> str:
+    """The last 8,000 bytes of a log as text."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return log.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+async def _show(desk: Desk, path: Path, parser: EventParser) -> None:
+    """Hand the agent's events on while they come, when somebody watches."""
+    show = desk.context.show
+    if show is None:
+        return
+    rest, position = b"", 0
+    while True:
+        await asyncio.sleep(0.3)
+        try:
+            with path.open("rb") as output:
+                output.seek(position)
+                received = output.read(LINE_LIMIT)
+        except OSError:
+            continue
+        position += len(received)
+        *lines, rest = (rest + received).split(b"\n")
+        for line in lines:
+            for event in parser.feed(line + b"\n"):
+                show(desk.run.run_id, event)

@@ -1,0 +1,151 @@
+"""Finish: a run that did not reach its pull request. Work is saved first, then the end is recorded and told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from agentd.errors import ClaimLost, GitError, GitHubError
+from agentd.git.collect import save
+from agentd.git.push import RefusedRef
+from agentd.git.workspace import Workspace
+from agentd.github.comments import upsert_sticky
+from agentd.github.labels import set_status
+from agentd.model import Decision, Verdict
+from agentd.run.desk import Cause, Desk, RunEnd, outside
+from agentd.run.report import STICKY, sticky_body
+from agentd.states import RETRY_ENDS, STATUS_LABEL, RunState
+from agentd.store import attempts, holds, runs
+
+ISSUE_CLOSED = "the issue was closed"
+NOT_READY = "the label agent-ready was removed"
+QUIET = frozenset({ISSUE_CLOSED, NOT_READY})
+"""Reasons of a cancelled run after which the issue needs no status label: a person has spoken already."""
+USED_UP: dict[Cause, RunState] = {
+    "conflict": RunState.conflict_blocked,
+    "infrastructure": RunState.failed,
+    "agent": RunState.failed,
+}
+"""Where a retryable end goes when its cause has used up its attempts."""
+
+
+async def finish(desk: Desk, place: Workspace | None, end: RunEnd) -> dict[str, Any]:
+    """Save the work, charge the cause, record the end, tell people: {state}."""
+    context, task_id = desk.context, desk.task.task_id
+    saved = await _save(desk, place, end.reason)
+    state = _settle(desk, end)
+    desk.move(state, reason=end.reason)
+    context.emit("run_failed", desk.run, {"reason": state.value, "message": end.reason}, status="failed")
+    if state in RETRY_ENDS:
+        _delay(desk, end)
+    else:
+        holds.lift(context.store, task_id)
+    body = sticky_body(desk, state, reason=end.reason, detail=end.detail, saved=saved)
+    label = STATUS_LABEL[state] or (None if desk.context.cancels.get(desk.run.run_id) in QUIET else "status:blocked")
+
+    def tell() -> None:
+        set_status(context.github, desk.task.issue_number, label)
+        upsert_sticky(context.github, desk.task.issue_number, STICKY, body)
+
+    try:
+        await outside(desk, "label and comment at the end", tell)
+        runs.update_run(context.store, desk.run.run_id, label=label or "")
+        if label is not None:
+            change = {"add_labels": [label], "remove_labels": ["status:in-progress"], "reason": state.value}
+            context.emit("issue_labeled", desk.run, change)
+    except (ClaimLost, GitHubError, RunEnd) as error:
+        # The reconciler drives labels to the recorded state as soon as it may.
+        context.emit("issue_labeled", desk.run, {"reason": str(error)}, status="skipped")
+    return {"state": state}
+
+
+async def _save(desk: Desk, place: Workspace | None, why: str) -> str:
+    """Salvage ref of the workspace's content; empty when there was none. Never raises: an end must be recorded."""
+    if place is None or not place.path.is_dir():
+        return ""
+    mirror, run_id = desk.context.mirror, desk.run.run_id
+    try:
+        saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why)
+    except GitError as error:
+        desk.context.emit("run_failed", desk.run, {"reason": f"salvage failed: {error}"}, status="failed")
+        return f"the workspace itself, {place.path}, because saving it failed: {error}"
+    return f"`refs/agentd/salvage/{desk.task.task_id}/{run_id}`" if saved else ""
+
+
+def _settle(desk: Desk, end: RunEnd) -> RunState:
+    """Charge the end's cause to the attempt Meter, and block when that was the last attempt."""
+    store = desk.context.store
+    if end.cause is None:
+        return end.state
+    attempts.settle(store, desk.run.run_id, end.cause)
+    used = attempts.counts(store, desk.task.task_id).get(end.cause, 0)
+    return USED_UP[end.cause] if used >= desk.context.settings.retries.limit(end.cause) else end.state
+
+
+def _delay(desk: Desk, end: RunEnd) -> None:
+    context = desk.context
+    failures = sum(attempts.counts(context.store, desk.task.task_id).values())
+    later = context.clock.now() + timedelta(seconds=attempts.backoff_seconds(failures))
+    holds.hold(
+        context.store,
+        Verdict(
+            control="attempts",
+            rule_id="backoff",
+            decision=Decision.hold,
+            scope=desk.task.task_id,
+            observed=f"waits after: {end.reason}",
+            retry_at=end.retry_at or later,
+        ),
+    )
+
+
+async def unclaimed(desk: Desk, end: RunEnd) -> dict[str, Any]:
+    """The end of a run that never had the claim: recorded here, and told by the reconciler when it may."""
+    state = _settle(desk, end)
+    desk.move(state, reason=end.reason)
+    desk.context.emit("run_failed", desk.run, {"reason": state.value, "message": end.reason}, status="failed")
+    if state in RETRY_ENDS:
+        _delay(desk, end)
+    return {"state": state}
+
+
+async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
+    """The remote takes no claim refs: hold everything with the reason, charge nothing."""
+    context = desk.context
+    attempts.refund(context.store, desk.run.run_id)
+    desk.move(RunState.cancelled, reason=str(refused))
+    context.emit("run_failed", desk.run, {"reason": "claim_refused", "message": str(refused)}, status="skipped")
+    holds.hold(
+        context.store,
+        Verdict(
+            control="claim",
+            rule_id="claim_ref_refused",
+            decision=Decision.hold,
+            scope="*",
+            observed=str(refused),
+            action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
+        ),
+    )
+    return {"state": RunState.cancelled}
+
+
+async def give_way(desk: Desk, holder: str, seconds: float) -> dict[str, Any]:
+    """Somebody else works on the task: end without a trace outside and without charging an attempt."""
+    context = desk.context
+    attempts.refund(context.store, desk.run.run_id)
+    desk.move(RunState.cancelled, reason=f"given way: {holder}")
+    context.emit("run_failed", desk.run, {"reason": "claim_elsewhere", "message": holder}, status="skipped")
+    holds.hold(
+        context.store,
+        Verdict(
+            control="claim",
+            rule_id="claim_elsewhere",
+            decision=Decision.hold,
+            scope=desk.task.task_id,
+            observed=holder,
+            action="nothing to do: whoever holds it finishes, or its lease runs out",
+            retry_at=context.clock.now() + timedelta(seconds=seconds),
+        ),
+    )
+    return {"state": RunState.cancelled}

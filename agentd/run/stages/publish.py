@@ -1,0 +1,74 @@
+"""Publish: push, pull request, label, comment. Every write looks first, so that a repetition changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentd.git import mirror as git_mirror
+from agentd.git.push import Outdated, push_branch
+from agentd.git.sync import Synced, merge_tree
+from agentd.github.comments import upsert_sticky
+from agentd.github.labels import set_status
+from agentd.github.pulls import ensure_pull
+from agentd.run.desk import Desk, RunEnd, outside
+from agentd.run.report import STICKY, pull_body, sticky_body
+from agentd.run.stages.start import conflict
+from agentd.states import RunState
+
+
+async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
+    """Push the verified commit, if it can be merged into the base as it is now. Raises RunEnd."""
+    context, commit, task_id = desk.context, collected["commit"], desk.task.task_id
+    desk.require_wanted()
+    desk.move(RunState.publishing, base_sha=start["base"], head_sha=commit)
+
+    def send() -> None:
+        base = git_mirror.fetch(context.mirror, task_id)
+        there = git_mirror.remote_branch(context.mirror, task_id)
+        if there == commit:
+            return
+        if (there or "") != start["branch"]:
+            raise Outdated(f"{desk.run.branch}: somebody pushed {there} while the run was under way")
+        _, files = merge_tree(context.mirror, commit, base)
+        if files:
+            raise conflict(desk, Synced("conflict", commit, files), base)
+        desk.holding.check()
+        push_branch(context.mirror, task_id, commit, there)
+
+    try:
+        await outside(desk, "push", send)
+    except Outdated as error:
+        raise RunEnd(RunState.conflict_retry, str(error), cause="conflict") from None
+    return {}
+
+
+async def open_pull(desk: Desk, verified: dict[str, Any]) -> dict[str, Any]:
+    """The pull request, made or brought up to date: {number, url}."""
+    context, task = desk.context, desk.task
+    title = f"[{task.task_id}] {task.title}"
+    pull = await outside(
+        desk,
+        "pull request",
+        lambda: ensure_pull(
+            context.github, desk.run.branch, context.settings.base_branch, title, pull_body(desk, verified["output"])
+        ),
+    )
+    context.emit("pr_opened", desk.run, {"pr_url": pull.url})
+    return {"number": pull.number, "url": pull.url}
+
+
+async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
+    """Label and comment for the reviewer; the run is in review."""
+    context, number = desk.context, desk.task.issue_number
+    body = sticky_body(desk, RunState.in_review, pull_url=pull["url"])
+
+    def tell() -> None:
+        set_status(context.github, number, "status:in-review")
+        upsert_sticky(context.github, number, STICKY, body)
+
+    await outside(desk, "label and comment for the review", tell)
+    labels = {"add_labels": ["status:in-review"], "remove_labels": ["status:in-progress", "status:blocked"]}
+    context.emit("issue_labeled", desk.run, labels)
+    desk.move(RunState.in_review, label="status:in-review", pr_number=pull["number"], pr_url=pull["url"])
+    context.emit("run_completed", desk.run, {"pr_url": pull["url"]})
+    return {"state": RunState.in_review}

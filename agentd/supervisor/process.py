@@ -1,0 +1,63 @@
+"""The supervisor as a process: the lock that makes it the only one on its state directory, and finding it again."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from agentd.errors import ConfigurationError
+
+PID_FILE = "supervisor.pid"
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """A living supervisor."""
+
+    pid: int
+    started: float
+    """seconds since the epoch"""
+
+
+def running(state_dir: Path) -> Supervisor | None:
+    """The living supervisor of a state directory. A number that another process has by now does not count."""
+    try:
+        pid, started = (state_dir / PID_FILE).read_text().split()[:2]
+        process = psutil.Process(int(pid))
+        born = process.create_time()
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return None
+    if abs(born - float(started)) > 0.02 or process.status() == psutil.STATUS_ZOMBIE:
+        return None
+    return Supervisor(int(pid), born)
+
+
+@contextmanager
+def only_one(state_dir: Path) -> Iterator[None]:
+    """Be the only supervisor of the state directory. Raises ConfigurationError naming the one that lives."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (state_dir / "supervisor.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"{state_dir}: the state directory cannot be used: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = running(state_dir)
+            who = f"process {other.pid}" if other else "another process"
+            raise ConfigurationError(
+                f"a supervisor is running already ({who}); `agentd status` shows it, `agentd stop` ends it"
+            ) from None
+        pid_file = state_dir / PID_FILE
+        pid_file.write_text(f"{os.getpid()} {psutil.Process().create_time():.3f}\n")
+        try:
+            yield
+        finally:
+            pid_file.unlink(missing_ok=True)

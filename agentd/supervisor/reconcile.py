@@ -1,0 +1,194 @@
+"""Reconcile: drive GitHub and the engine towards the store, and obey what people did meanwhile.
+
+Each part looks at the world as it is now, so a missed tick, a crash or an edit by hand is made good by the next one.
+"""
+
+from __future__ import annotations
+
+from agentd.errors import NotFound
+from agentd.git.workspace import remove
+from agentd.github.comments import upsert_sticky
+from agentd.github.issues import close_issue, get_issue
+from agentd.github.labels import set_status
+from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
+from agentd.model import Issue, Run
+from agentd.run import engine
+from agentd.run.context import Context, executor_is_dead
+from agentd.run.desk import open_desk
+from agentd.run.process import tree_is_gone
+from agentd.run.report import STICKY, sticky_body
+from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
+from agentd.states import ACTIVE, STATUS_LABEL, RunState
+from agentd.store import attempts, claims, holds, runs
+from agentd.supervisor.admission import READY
+from agentd.supervisor.tasks import status_label
+from agentd.supervisor.world import World
+
+LOOKS_PER_TICK = 10
+"""Pull requests older than the newest hundred that are asked for one by one, each tick."""
+
+
+async def revive(context: Context) -> list[str]:
+    """Runs whose executor is dead go on here; the ids of those that were taken up.
+
+    A claim of a dead executor is ended only when its process tree is confirmed gone.
+    """
+    revived = []
+    known: dict[str, str] | None = None
+    for run in runs.active_runs(context.store):
+        if run.executor == context.executor and run.state is not RunState.queued:
+            continue
+        if run.executor != context.executor and not executor_is_dead(run.executor):
+            continue
+        if not tree_is_gone(context.run_dir(run.run_id)):
+            continue
+        known = await engine.active() if known is None else known
+        if run.executor != context.executor:
+            holder = f"{context.store.installation_id()}/{run.executor}"
+            claims.expire_holder(context.store, holder)
+            runs.update_run(context.store, run.run_id, executor=context.executor)
+        if run.run_id not in known:
+            await engine.enqueue(run.run_id)
+        elif known[run.run_id] != context.executor:
+            engine.requeue_dead([run.run_id], known[run.run_id])
+        else:
+            continue
+        revived.append(run.run_id)
+    return revived
+
+
+def follow_people(context: Context, world: World) -> bool:
+    """Obey label edits and closed issues, repair labels that are not what the store says; True when any changed."""
+    changed = False
+    for run in world.latest.values():
+        issue = next((found for number, found in world.issues.items() if number == run.issue_number), None)
+        if run.state in ACTIVE and issue is None:
+            _cancel(context, run)
+        elif issue is not None:
+            changed |= _settle_labels(context, run, issue)
+    return changed
+
+
+def follow_pulls(context: Context) -> bool:
+    """Runs in review: merged, closed, or still open; True when any moved."""
+    waiting = runs.runs_in(context.store, RunState.in_review, RunState.closed_unmerged)
+    if not waiting:
+        return False
+    newest = {pull.number: pull for pull in recently_changed_pulls(context.github)}
+    looks = LOOKS_PER_TICK
+    changed = False
+    for run in waiting:
+        pull = newest.get(run.pr_number or 0)
+        if pull is None and run.pr_number and run.state is RunState.in_review and looks and len(newest) >= 100:
+            looks -= 1
+            pull = _pull(context, run.pr_number)
+        if pull is None or pull.number != run.pr_number:
+            continue
+        if pull.merged:
+            _merged(context, run, pull)
+            changed = True
+        elif pull.state == "closed" and run.state is RunState.in_review:
+            _closed(context, run)
+            changed = True
+        elif pull.state == "open" and run.state is RunState.closed_unmerged:
+            runs.change_state(context.store, run.run_id, RunState.in_review)
+            changed = True
+    return changed
+
+
+def _cancel(context: Context, run: Run) -> None:
+    """The issue of a living run is not in the list any more: find out why, and end the run."""
+    if run.cancel_reason:
+        context.cancels.setdefault(run.run_id, run.cancel_reason)
+        return
+    try:
+        issue = get_issue(context.github, run.issue_number)
+        reason = ISSUE_CLOSED if issue.state == "closed" else "" if READY in issue.labels else NOT_READY
+    except NotFound:
+        reason = ISSUE_CLOSED
+    if reason:
+        cancel_run(context, run.run_id, reason)
+
+
+def cancel_run(context: Context, run_id: str, reason: str) -> None:
+    """Ask a run to end; its executor obeys within a beat, saves the work, and records the end."""
+    runs.update_run(context.store, run_id, cancel_reason=reason)
+    context.cancels[run_id] = reason
+
+
+def _settle_labels(context: Context, run: Run, issue: Issue) -> bool:
+    current, wanted = status_label(issue.labels), STATUS_LABEL[run.state]
+    if wanted is None:
+        return _unstick(context, run, issue, current)
+    if run.state is RunState.queued or current == wanted:
+        if run.label != wanted and current == wanted and run.state is not RunState.queued:
+            runs.update_run(context.store, run.run_id, label=wanted)
+        return False
+    if run.label == current == "status:todo":
+        return False  # asked for again, and waiting for its next run
+    if run.label == wanted and current == "status:todo" and run.state not in ACTIVE:
+        return _requeue(context, run)
+    if run.label == wanted and current == "status:blocked" and run.state not in ACTIVE:
+        return False  # a person stopped it; not ours to undo
+    set_status(context.github, issue.number, wanted, issue.labels)
+    runs.update_run(context.store, run.run_id, label=wanted)
+    data = {"add_labels": [wanted], "remove_labels": [current] if current else [], "reason": "reconcile"}
+    context.emit("issue_labeled", run, data, source="reconciler")
+    return True
+
+
+def _requeue(context: Context, run: Run) -> bool:
+    """A person set status:todo again: earlier attempts do not count, holds end, a run in review is superseded."""
+    attempts.clear(context.store, run.task_id)
+    holds.lift(context.store, run.task_id)
+    if run.state is RunState.in_review:
+        runs.change_state(context.store, run.run_id, RunState.cancelled, reason="superseded: status:todo was set")
+    else:
+        runs.update_run(context.store, run.run_id, label="status:todo")
+    return True
+
+
+def _unstick(context: Context, run: Run, issue: Issue, current: str | None) -> bool:
+    """An open issue must not stay in-progress without a run: whoever crashed there never said so."""
+    if run.state is not RunState.cancelled or current != "status:in-progress" or run.label != "status:in-progress":
+        return False
+    set_status(context.github, issue.number, "status:todo", issue.labels)
+    runs.update_run(context.store, run.run_id, label="status:todo")
+    return True
+
+
+def _merged(context: Context, run: Run, pull: Pull) -> None:
+    gh = context.github
+    close_issue(gh, run.issue_number)
+    set_status(gh, run.issue_number, None)
+    upsert_sticky(
+        gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), RunState.merged, pull_url=pull.url)
+    )
+    if pull.head_ref == run.branch and pull.head_repo == gh.repo:
+        delete_branch(gh, run.branch, pull.head_sha)
+    merged_at = pull.merged_at or context.clock.now()
+    runs.change_state(context.store, run.run_id, RunState.merged, merged_at=merged_at, label="")
+    attempts.clear(context.store, run.task_id)
+    data = {"pr_number": pull.number, "pr_url": pull.url, "merged_at": merged_at.isoformat(), "dry_run": False}
+    context.emit("run_completed", run, data, source="reconciler")
+    if pull.head_sha == run.head_sha:
+        # What was merged is what this run pushed, and that was all of its workspace: nothing is left to lose.
+        remove(context.settings.workspaces / run.task_id)
+
+
+def _closed(context: Context, run: Run) -> None:
+    gh, state = context.github, RunState.closed_unmerged
+    issue = get_issue(gh, run.issue_number)
+    if issue.state == "open":
+        set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
+        upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
+    runs.change_state(context.store, run.run_id, state, reason="the pull request was closed", label="status:blocked")
+    data = {"reason": str(state), "pr_url": run.pr_url, "dry_run": False}
+    context.emit("run_failed", run, data, status="failed", source="reconciler")
+
+
+def _pull(context: Context, number: int) -> Pull | None:
+    try:
+        return pull_state(context.github, number)
+    except NotFound:
+        return None

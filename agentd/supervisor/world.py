@@ -1,0 +1,66 @@
+"""What a tick sees: GitHub's issues and the store, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.contracts import Contracts, read_contracts
+from agentd.github.poller import poll_issues
+from agentd.model import Issue, Run, Verdict
+from agentd.run.context import Context
+from agentd.states import RunState
+from agentd.store import holds, runs
+from agentd.supervisor.admission import READY
+from agentd.supervisor.tasks import task_id_of
+
+
+@dataclass(frozen=True)
+class World:
+    """A snapshot; deciding needs nothing else."""
+
+    issues: dict[int, Issue]
+    """open issues with the label agent-ready, by number"""
+    contracts: Contracts
+    latest: dict[str, Run]
+    """each task's newest run"""
+    active: list[Run]
+    holds: dict[str, Verdict]
+    done: frozenset[str]
+    """tasks whose dependants may start: pull request merged, or issue closed as completed"""
+
+    def issue_of(self, task_id: str) -> Issue | None:
+        """The open issue of a task; of several with one id the oldest."""
+        found = [issue for issue in self.issues.values() if task_id_of(issue) == task_id]
+        return min(found, key=lambda issue: issue.number, default=None)
+
+
+def observe(context: Context) -> World:
+    """Read issues (one conditional request when nothing changed), contracts and store. Raises GitHubError."""
+    issues = {issue.number: issue for issue in poll_issues(context.github, READY)}
+    contracts = read_contracts(context.settings.repo_root / "tasks")
+    latest = runs.latest_by_task(context.store)
+    return World(
+        issues,
+        contracts,
+        latest,
+        runs.active_runs(context.store),
+        holds.holds(context.store),
+        _done(context, issues, contracts, latest),
+    )
+
+
+def _done(context: Context, issues: dict[int, Issue], contracts: Contracts, latest: dict[str, Run]) -> frozenset[str]:
+    """Closed issues are only asked for when somebody waits for one."""
+    merged = {task_id for task_id, run in latest.items() if run.state is RunState.merged}
+    here = {task_id_of(issue) for issue in issues.values()}
+    wanted = {
+        needed
+        for task_id in here & contracts.by_id.keys()
+        for needed in contracts.by_id[task_id].dependencies
+        if needed not in merged and needed not in here
+    }
+    if wanted:
+        for issue in poll_issues(context.github, READY, "closed"):
+            if issue.state_reason in {"completed", None}:
+                merged.add(task_id_of(issue))
+    return frozenset(merged)
