@@ -1,9 +1,9 @@
-"""Adapters for coding agents: how each is found, started and understood. One file an adapter, all with the same functions.
+"""Adapters for coding agents: how each is found, started and understood. One file each, with the same functions.
 
-    adapter = adapter_of(profile)
-    found = adapter.probe(executable_of(profile), os.environ)
-    launch = adapter.launch(LaunchSpec(..., found=found))
-    parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit_status, stderr_tail) -> Outcome
+adapter = adapter_of(profile)
+found = adapter.probe(executable_of(profile), os.environ)
+launch = adapter.launch(LaunchSpec(..., found=found))
+parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit_status, stderr_tail) -> Outcome
 """
 
 from __future__ import annotations

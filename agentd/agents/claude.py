@@ -44,7 +44,12 @@ def launch(spec: LaunchSpec) -> Launch:
     """`claude -p` with streamed events, edits accepted, and the shell narrowed to the profile's `shell_allow`."""
     name, extra = program(spec, "claude")
     argv = [name, "-p", "--output-format", "stream-json", "--verbose"]
-    argv += ["--permission-mode", "acceptEdits", "--allowedTools", ",".join([*_shell(spec.profile.shell_allow), *TOOLS])]
+    argv += [
+        "--permission-mode",
+        "acceptEdits",
+        "--allowedTools",
+        ",".join([*_shell(spec.profile.shell_allow), *TOOLS]),
+    ]
     if spec.profile.model:
         argv += ["--model", spec.profile.model]
     argv += ["--setting-sources", "user"]

@@ -50,6 +50,8 @@ def _system(line: Object) -> list[AgentEvent] | None:
         case "api_retry":
             delay_seconds = number(round(line.get("retry_delay_ms") or 0)) / 1000
             return [Retry(number(line.get("attempt")), line.get("error_status"), delay_seconds)]
+        case "permission_denied":
+            return [Denied(line.get("tool_use_id") or "", text_of(line.get("message") or line.get("tool_name")))]
         case "thinking_tokens" | "status":
             return []
     return None
@@ -70,20 +72,11 @@ def _results(line: Object) -> list[AgentEvent] | None:
     content = line["message"]["content"]
     if isinstance(content, str):
         return []
-    refused = {
-        meta["id"]
-        for meta in line.get("tool_result_meta") or ()
-        if (meta.get("permission_decision") or {}).get("decision") in ("reject", "deny")
-    }
-    events: list[AgentEvent] = []
-    for block in content:
-        if block.get("type") != "tool_result":
-            continue
-        call, output = block["tool_use_id"], text_of(block.get("content"))
-        events.append(ToolResult(call, not block.get("is_error"), output))
-        if call in refused:
-            events.append(Denied(call, output))
-    return events
+    return [
+        ToolResult(block["tool_use_id"], not block.get("is_error"), text_of(block.get("content")))
+        for block in content
+        if block.get("type") == "tool_result"
+    ]
 
 
 def _rate_limit(info: Object) -> list[AgentEvent]:
@@ -96,8 +89,9 @@ def _rate_limit(info: Object) -> list[AgentEvent]:
 
 
 def _result(line: Object, transcript: Transcript) -> list[AgentEvent]:
-    events: list[AgentEvent] = [_usage(line["usage"], line.get("total_cost_usd"))] if line.get("usage") else []
+    events: list[AgentEvent] = [_usage(line["usage"], _cost_usd(line))] if line.get("usage") else []
     if not transcript.denials:
+        # Earlier versions told of denials only here.
         for denial in line.get("permission_denials") or ():
             events.append(Denied(denial.get("tool_use_id") or "", f"{denial.get('tool_name')} is not allowed"))
     events.append(_end(line, transcript))
@@ -120,7 +114,16 @@ def _end(line: Object, transcript: Transcript) -> Final | Error:
     return from_text(said, Error("failed", f"ended with {subtype}", retryable=True))
 
 
-def _usage(usage: Any, cost_usd: Any) -> Usage:
+def _cost_usd(line: Object) -> float | None:
+    """What this run cost: in a resumed session the total counts the earlier runs too."""
+    since = line.get("model_usage_since_last_result")
+    if isinstance(since, dict):
+        return float(sum(model.get("costUSD") or 0 for model in since.values()))
+    total = line.get("total_cost_usd")
+    return float(total) if isinstance(total, (int, float)) else None
+
+
+def _usage(usage: Any, cost_usd: float | None) -> Usage:
     """Claude counts what it read from and wrote to the cache apart from the other input."""
     cached = number(usage.get("cache_read_input_tokens"))
     return Usage(
@@ -128,6 +131,6 @@ def _usage(usage: Any, cost_usd: Any) -> Usage:
         number(usage.get("output_tokens")),
         cached,
         number((usage.get("output_tokens_details") or {}).get("thinking_tokens")),
-        cost_usd if isinstance(cost_usd, (int, float)) else None,
+        cost_usd,
         "total",
     )

@@ -21,8 +21,8 @@ OutcomeKind = Literal[
     "no_change",
 ]
 """success: the agent says it is done (whether it is, verify decides). failed: it ended otherwise.
-api_error: the model's service failed. auth_error: it refused the key. quota: rate limit, subscription or credit used up.
-limit: a turn or budget limit of the agent's own. timeout: its own time limit. cancelled: a signal ended it.
+api_error: the model's service failed. auth_error: it refused the key. quota: a rate limit, a subscription or credit is
+used up. limit: a turn or budget limit of the agent's own. timeout: its own time limit. cancelled: a signal ended it.
 no_change: never by a parser; for whoever compares the trees."""
 
 
@@ -79,7 +79,8 @@ class Denied:
 class Usage:
     """Tokens used. `input_tokens` includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`.
 
-    A "delta" adds to what came before, a "total" stands for everything so far.
+    A "delta" adds to what came before, a "total" stands for everything so far. In a resumed session codex's total
+    counts the runs before it too.
     """
 
     input_tokens: int = 0

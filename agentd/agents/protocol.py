@@ -1,4 +1,4 @@
-"""What every adapter offers. One file an adapter, each a module with these functions; `agents/__init__.py` lists them."""
+"""What every adapter offers: each is a module with the functions of Adapter; `agents/__init__.py` lists them."""
 
 from __future__ import annotations
 

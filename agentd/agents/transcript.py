@@ -31,6 +31,7 @@ class Transcript:
 
     session_id: str | None = None
     last_text: str = ""
+    """What the agent said last."""
     ended: Final | Error | None = None
     """The last word so far: an agent may report an error and go on."""
     retry: Retry | None = None
@@ -101,7 +102,7 @@ def json_lines(read: Callable[[Object, Transcript], list[AgentEvent] | None]) ->
 
 
 def judge_events(transcript: Transcript, exit_status: int, stderr_tail: str) -> Outcome:
-    """The usual judgement: the last Final or Error decides whatever the exit status says; without one it is a failure."""
+    """The usual judgement: the last Final or Error decides, whatever the exit status; without one the run failed."""
     ended = transcript.ended
     if isinstance(ended, Final):
         note = "" if exit_status == 0 else f"exit status {exit_status} after its final answer"

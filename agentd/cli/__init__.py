@@ -1,0 +1,57 @@
+"""The command line. One file a command; what costs time to import is imported inside the command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from agentd.cli import claims, config, demo, follow, init, once, practice, reset, runs, start, status, stop, tasks
+from agentd.errors import AgentdError
+
+app = typer.Typer(
+    name="agentd",
+    help="Label a GitHub issue; a coding agent works on it in an isolated git working tree; a verified pull request "
+    "comes back.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(start.start)
+app.command()(once.once)
+app.command()(status.status)
+app.command()(follow.follow)
+app.command()(stop.stop)
+app.command()(stop.restart)
+app.command()(reset.reset)
+app.command()(init.init)
+app.command()(demo.demo)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(runs.app, name="runs")
+app.add_typer(claims.app, name="claims")
+app.add_typer(config.app, name="config")
+app.add_typer(practice.app, name="practice")
+
+
+@app.callback(invoke_without_command=True)
+def _agentd(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from agentd import __version__
+
+        typer.echo(f"agentd {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script: every error that agentd raises on purpose is one line and a non-zero exit."""
+    try:
+        app()
+    except AgentdError as error:
+        typer.echo(f"agentd: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -18,6 +18,9 @@ from agentd.github.pairs import TAG, Pairs
 PASSES = 8
 """What is taken out may leave something hidden behind ("<!<!-- -->--"); after that many tries all marks are escaped."""
 
+LONGEST_NAME = 24
+"""Characters of a tag's name."""
+
 _LOOSE_TAG = re.compile(r"""<(/?)([A-Za-z][^\s/>]*+)((?:[^>"']|"[^"]*+"|'[^']*+')*+)>""")
 _EACH_ATTRIBUTE = re.compile(r"""([^\s"'=<>/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+))?""")
 _AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+)>")
@@ -118,7 +121,9 @@ class _Scan:
     def _angle(self, region: Region) -> None:
         raw = region.kind is Kind.html
         for start, end, offset in _ENDS:
-            if self.text.startswith(start, self.at):
+            if self.text.startswith(start, self.at) and (
+                raw or start != "<!" or self.text[self.at + 2 : self.at + 3].isalpha()
+            ):
                 close = self.text.find(end, self.at + offset, region.end)
                 if close < 0 and not raw:
                     break
@@ -149,11 +154,13 @@ class _Scan:
         if end is not None:
             self._drop(end, f"hidden <{name}>")
         else:
-            if any(value for key, value in attributes.items() if key not in _HARMLESS):
-                self.names.append("HTML attribute")
-            target = attributes.get("href", "") if name == "a" else ""
-            plain = f"<{closing}{name}" + (f' href="{target}">' if target and not closing else ">")
-            self.out.append(plain)
+            said = any(key not in _HARMLESS for key in attributes)
+            # GitHub drops the tags it does not know: `List<String>` may stay, a sentence in hyphens may not.
+            known = name.isalnum() and len(name) <= LONGEST_NAME
+            self.names += ["HTML attribute"] * said + ["unknown HTML tag"] * (not known)
+            href = "" if closing or name != "a" else attributes.get("href", "").replace('"', "%22")
+            target = f' href="{href}"' if href else ""
+            self.out += [f"<{closing}{tag[2]}{target}>"] * known
             self.at = tag.end()
 
     def _entity(self, end: int) -> None:

@@ -13,11 +13,14 @@ __all__ = ["answer", "error", "frames", "tools"]
 
 
 def tools(body: Mapping[str, Any]) -> list[Tool]:
-    """The function tools the request offers, those inside a namespace too."""
+    """The tools the request offers: also those in a namespace, and those that stand among the input (codex)."""
+    history = body.get("input")
+    items = history if isinstance(history, list) else []
+    offered = [*(body.get("tools") or ()), *(item for item in items if item.get("type") == "additional_tools")]
     return [
-        Tool(tool["name"], tool.get("parameters") or {})
-        for tool in _flat(body.get("tools") or ())
-        if tool.get("type") == "function"
+        Tool(tool["name"], tool.get("parameters") or {}, code=tool["type"] == "custom")
+        for tool in _flat(offered)
+        if tool.get("type") == "function" or (tool.get("type") == "custom" and tool.get("name") == "exec")
     ]
 
 
@@ -79,16 +82,12 @@ def _items(reply: Reply, reply_id: str) -> list[dict[str, Any]]:
         message = {"type": "message", "role": "assistant", "status": "completed", "content": content}
         items.append(message | {"id": f"msg_{reply_id}"})
     for index, call in enumerate(reply.calls):
-        items.append(
-            {
-                "type": "function_call",
-                "id": f"fc_{reply_id}_{index}",
-                "call_id": f"call_{reply_id}_{index}",
-                "name": call.name,
-                "arguments": json.dumps(call.input),
-                "status": "completed",
-            }
-        )
+        item = {"call_id": f"call_{reply_id}_{index}", "name": call.name, "status": "completed"}
+        if call.source is not None:
+            items.append(item | {"type": "custom_tool_call", "id": f"ctc_{reply_id}_{index}", "input": call.source})
+        else:
+            arguments = json.dumps(call.input)
+            items.append(item | {"type": "function_call", "id": f"fc_{reply_id}_{index}", "arguments": arguments})
     return items
 
 

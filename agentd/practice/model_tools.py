@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from typing import Any
 
 from agentd.practice.model_script import Step, Usage, fill
 
-SHELL_TOOLS = ("bash", "exec_command", "execute", "run_shell_command", "shell", "shell_command", "local_shell")
+SHELL_TOOLS = ("bash", "exec_command", "execute", "run_shell_command", "shell", "shell_command", "local_shell", "exec")
 WRITE_TOOLS = ("write", "write_file", "create_file")
 COMMAND_FIELDS = ("command", "cmd", "script")
 PATH_FIELDS = ("file_path", "filePath", "path", "filename")
 CONTENT_FIELDS = ("content", "contents", "text", "file_text")
 
-_WORKING_DIRECTORY = re.compile(r"<cwd>([^<\n]+)</cwd>|[Ww]orking directory(?: is)?:? `?(/[^\s`\"\\<]+)")
+_WORKING_DIRECTORY = re.compile(
+    r"<cwd>([^<\n]+)</cwd>|(?:[Ww]orking directory(?: is)?|operating in):? `?(/[^\s`\"\\<]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Tool:
 
     name: str
     schema: Mapping[str, Any]
+    code: bool = False
+    """It takes JavaScript that calls the other tools (codex's `exec`) in place of fields."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Call:
 
     name: str
     input: Mapping[str, Any]
+    source: str | None = None
+    """The program, for a tool that takes code; `input` is empty then."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,9 @@ def _shell(command: str, tools: Sequence[Tool]) -> Call:
     tool = _one_of(tools, SHELL_TOOLS)
     if tool is None:
         raise NoSuchTool(f"a shell step needs one of {SHELL_TOOLS}, the agent offers {[tool.name for tool in tools]}")
+    if tool.code:
+        arguments = json.dumps({"cmd": command})
+        return Call(tool.name, {}, f"const ran = await tools.exec_command({arguments}); text(ran.output);")
     name = _field(tool, COMMAND_FIELDS)
     as_list = tool.schema.get("properties", {}).get(name, {}).get("type") == "array"
     return Call(tool.name, _required(tool, {name: ["bash", "-lc", command] if as_list else command}))

@@ -132,7 +132,7 @@ class Route:
 
 
 ROUTES: dict[tuple[str, str], list[Route]] = {}
-"""By method and the path segment that tells most: the one after /repos/{owner}/{repo}, else the first."""
+"""By method and the path segment that tells most: the one after /repos/{owner}/{repo}, else the first. Those that take any path come last."""
 
 
 def route(method: str, template: str, need: str = "read") -> Callable[[Handler], Handler]:
@@ -147,7 +147,9 @@ def route(method: str, template: str, need: str = "read") -> Callable[[Handler],
     def register(handler: Handler) -> Handler:
         pattern = re.compile(re.sub(r"\{([a-z_]+\*?)\}", segment, template))
         key = (method, bucket_of(template))
-        ROUTES.setdefault(key, []).append(Route(method, template, pattern, need, handler))
+        routes = ROUTES.setdefault(key, [])
+        routes.append(Route(method, template, pattern, need, handler))
+        routes.sort(key=lambda each: each.template.count("*"))
         return handler
 
     return register

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -53,10 +54,12 @@ async def handle(world: World, request: web.Request, on_response: OnResponse | N
     if smart_http.is_git(request):
         return await faulty(world, request, request.path, smart_http.answer)
     prefix = re.match(r"/api/v3(?=/|$)|/api(?=/graphql$)", request.path)
-    path = request.path[prefix.end() :] if prefix else request.path
+    skipped = prefix.end() if prefix else 0
+    path = request.path[skipped:]
+    raw = request.rel_url.raw_path[skipped:].rstrip("/") or "/"
 
     async def work(world: World, request: web.Request) -> web.StreamResponse:
-        return await rest_answer(world, request, path.rstrip("/") or "/", prefix.group() if prefix else "", on_response)
+        return await rest_answer(world, request, raw, prefix.group() if prefix else "", on_response)
 
     return await faulty(world, request, path, work)
 
@@ -183,7 +186,7 @@ async def dispatch(call: Call) -> Reply:
     found = find("GET" if call.method == "HEAD" else call.method, call.path)
     if found is None:
         raise not_found()
-    route, call.args = found
+    route, call.args = found[0], {name: unquote(value) for name, value in found[1].items()}
     if "owner" in call.args and "repo" in call.args:
         full_name = f"{call.args['owner']}/{call.args['repo']}".lower()
         call.found_repo = call.world.repos.get(full_name)

@@ -37,11 +37,20 @@ async def send(world: World, hook: Webhook, event: str, payload: Json) -> None:
     }
     if hook.secret:
         headers["X-Hub-Signature-256"] = "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
-    record: Json = {"event": event, "action": payload.get("action"), "url": hook.url, "status": None, "payload": payload}
+    record: Json = {
+        "event": event,
+        "action": payload.get("action"),
+        "url": hook.url,
+        "status": None,
+        "payload": payload,
+    }
     world.deliveries.append(record)
     try:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(hook.url, data=body, headers=headers) as got:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(hook.url, data=body, headers=headers) as got,
+        ):
             record["status"] = got.status
     except (aiohttp.ClientError, TimeoutError) as error:
         record["error"] = str(error)

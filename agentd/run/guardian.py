@@ -3,7 +3,8 @@
 A program of its own, with the standard library alone: `python -I guardian.py SPEC.json`. It is a child subreaper,
 so that children which leave the process group or their session still end up below it. Standard input is the
 worker's end of the line: a closed line means that the worker is dead. Commands on it, one a line:
-`deadline SECONDS` (boot time at which the lease ends) and `stop GRACE_SECONDS`.
+`deadline SECONDS` (boot time at which the lease ends) and `stop GRACE_SECONDS`. It inherits the run's lock and
+keeps it to its end, so that a free lock proves that the tree is gone.
 
 It ends 0 after writing the result file, which is written by renaming and so is there whole or not at all.
 """
@@ -11,7 +12,6 @@ It ends 0 after writing the result file, which is written by renaming and so is 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import selectors
@@ -219,11 +219,6 @@ def main() -> int:
     """Guard the program of the spec file; see the module's documentation."""
     with open(sys.argv[1]) as file:  # noqa: PTH123
         spec = json.load(file)
-    lock = os.open(spec["lock_path"], os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return 75
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -19,6 +19,7 @@ GUARDIAN = Path(__file__).with_name("guardian.py")
 RUN_VARIABLE = "AGENTD_RUN_ID"
 """Set in every process of a run, so that one which got away can be found."""
 BEAT_SECONDS = 1.0
+LOCK = "guardian.lock"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ async def guard(
 
 def tree_is_gone(run_dir: Path) -> bool:
     """True when no guardian of this run lives: it ends only after its whole process tree."""
-    lock = run_dir / "guardian.lock"
+    lock = run_dir / LOCK
     if not lock.exists():
         return True
     with lock.open("w") as file:
@@ -127,7 +128,6 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
         "stdin": None,
         "stdin_path": str(stdin_path) if program.stdin is not None else "",
         "lease_deadline": lease_deadline,
-        "lock_path": str(run_dir / "guardian.lock"),
         "log_path": str(log_path),
         "out_path": str(output_of(run_dir, program.name)),
         "result_path": str(run_dir / f"{program.name}.result.json"),
@@ -135,14 +135,21 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
     spec = run_dir / f"{program.name}.spec.json"
     spec.touch(mode=0o600)
     spec.write_text(json.dumps(values))
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(GUARDIAN), str(spec)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=log_path.open("ab"),
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        start_new_session=True,
-    )
+    # Locked here and inherited: there is no moment in which a guardian is on its way and the lock is free.
+    with (run_dir / LOCK).open("w") as lock, log_path.open("ab") as log:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GuardianDied(f"{program.name}: an earlier program of this run is not gone yet") from None
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARDIAN), str(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+            pass_fds=(lock.fileno(),),
+        )
 
 
 def _tell(guardian: subprocess.Popen[bytes], line: str) -> bool:

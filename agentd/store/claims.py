@@ -101,6 +101,17 @@ def expire_holder(store: Store, holder: str) -> int:
         return done.rowcount
 
 
+def drop(store: Store, task_id: str) -> bool:
+    """End a task's claim by hand; True when there was one. The generation stays, so a zombie's is stale."""
+    with store.write() as connection:
+        done = connection.execute(
+            update(schema.claims)
+            .where(schema.claims.c.task_id == task_id, schema.claims.c.released == 0)
+            .values(released=1, generation=schema.claims.c.generation + 1)
+        )
+        return done.rowcount > 0
+
+
 def list_claims(store: Store) -> list[ClaimRow]:
     """All claims that are not released, by task."""
     query = select(schema.claims).where(schema.claims.c.released == 0).order_by(schema.claims.c.task_id)

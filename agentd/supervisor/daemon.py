@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agentd.agents import adapter_of, executable_of
 from agentd.clock import SystemClock
 from agentd.config import Settings
 from agentd.errors import AgentdError, ConfigurationError
@@ -17,6 +19,7 @@ from agentd.github.identity import check_rights
 from agentd.model import Decision, Run
 from agentd.run import engine
 from agentd.run.context import Context, executor_id
+from agentd.run.process import tree_is_gone
 from agentd.states import ACTIVE
 from agentd.store import runs
 from agentd.store.connection import open_store
@@ -49,11 +52,14 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
         settings.token.get_secret_value(),
         settings.repo,
         clock=clock.now,
+        sleep=time.sleep,
         cache=StoredEtags(store),
     )
     wrong = [v for v in check_rights(github, settings.base_branch) if v.decision is not Decision.allow]
     if wrong:
         raise ConfigurationError("; ".join(f"{v.observed}: {v.action}" if v.action else v.observed for v in wrong))
+    profile = settings.profile_named(settings.default_profile)
+    adapter_of(profile).probe(executable_of(profile), environ)
     executor = executor_id()
     return Context(
         settings=settings,
@@ -98,7 +104,7 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
             await _end(context)
 
 
-class _signals:  # noqa: N801  # used as a context manager only
+class _signals:  # used as a context manager only
     """SIGTERM and SIGINT count as requests to stop while inside."""
 
     def __enter__(self) -> Stop:
@@ -144,8 +150,6 @@ async def _until_ended(context: Context, run_ids: list[str], stop: Stop) -> None
 
 
 async def _trees_gone(context: Context, run_ids: list[str]) -> None:
-    from agentd.run.process import tree_is_gone
-
     until = context.clock.boottime() + STOP_SECONDS
     while context.clock.boottime() < until:
         if all(tree_is_gone(context.run_dir(run_id)) for run_id in run_ids):
@@ -163,8 +167,7 @@ def _obey_cancels(context: Context) -> None:
 async def _end(context: Context) -> None:
     project(context.store, context.settings.state_dir, context.settings.log_dir)
     if any(run.executor == context.executor and run.state in ACTIVE for run in runs.active_runs(context.store)):
-        # Runs that are not over go on in the next incarnation; like after a crash, nothing of them may be recorded now.
-        return
+        return  # they go on in the next incarnation; as after a crash, nothing of them may be recorded now
     await asyncio.to_thread(engine.shut_down)
     context.store.close()
 

@@ -18,9 +18,7 @@ MOST_ASSIGNEES = 10
 NEW_LABEL_COLOR = "ededed"
 
 
-def happened(
-    world: World, issue: Issue, event: str, actor: User, commit_id: str | None = None, **extra: Any
-) -> Event:
+def happened(world: World, issue: Issue, event: str, actor: User, commit_id: str | None = None, **extra: Any) -> Event:
     """Records an event on an issue and moves its updated_at."""
     made = Event(world.next_id(), event, actor, world.now(), commit_id, extra)
     issue.events.append(made)
@@ -31,7 +29,9 @@ def happened(
 def tell(world: World, issue: Issue, action: str, actor: User, extra: Json | None = None) -> None:
     """Announces something about an issue under the event that its kind has."""
     if issue.pull is None:
-        announce(world, issue.repo, "issues", action, actor, lambda view: {"issue": issue_json(view, issue), **(extra or {})})
+        announce(
+            world, issue.repo, "issues", action, actor, lambda view: {"issue": issue_json(view, issue), **(extra or {})}
+        )
     else:
         announce(
             world,
@@ -76,7 +76,9 @@ def open_issue(
     return issue
 
 
-def make_label(world: World, repo: Repo, name: str, color: str = NEW_LABEL_COLOR, description: str | None = None) -> Label:
+def make_label(
+    world: World, repo: Repo, name: str, color: str = NEW_LABEL_COLOR, description: str | None = None
+) -> Label:
     label = Label(world.next_id(), name, color, description)
     repo.labels[name.lower()] = label
     return label

@@ -104,4 +104,3 @@ def set_draft(world: World, issue: Issue, actor: User, draft: bool) -> None:
         issue.pull.draft = draft
         happened(world, issue, "convert_to_draft" if draft else "ready_for_review", actor)
         tell(world, issue, "converted_to_draft" if draft else "ready_for_review", actor)
-

@@ -94,6 +94,8 @@ async def publish_head(issue: Issue, pull: Pull) -> None:
     """Keeps refs/pull/N/head in the base repository, which also brings the commits of a fork there."""
     ref, git = f"refs/pull/{issue.number}/head", issue.repo.git
     if pull.head_repo is not issue.repo:
-        await git.git("fetch", "--quiet", "--no-tags", str(pull.head_repo.git.path), f"+refs/heads/{pull.head_ref}:{ref}")
+        await git.git(
+            "fetch", "--quiet", "--no-tags", str(pull.head_repo.git.path), f"+refs/heads/{pull.head_ref}:{ref}"
+        )
     else:
         await git.set_ref(ref, pull.head_sha)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agentd.agents import ADAPTERS, EventParser, LaunchSpec
+from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
 from agentd.errors import ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.run.desk import Desk, RunEnd
@@ -44,8 +44,12 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
     context, profile, settings = desk.context, desk.profile, desk.context.settings
     if (desk.run_dir / f"{name}.spec.json").exists():
         desk.charge_restart()
-    adapter = ADAPTERS[profile.adapter]
     limit_seconds = settings.max_agent_runtime_minutes * 60
+    try:
+        adapter = adapter_of(profile)
+        found = await asyncio.to_thread(adapter.probe, executable_of(profile), context.environ)
+    except ConfigurationError as error:
+        raise RunEnd(RunState.failed, str(error)) from None
     spec = LaunchSpec(
         prompt=prompt,
         workspace=place.path,
@@ -55,6 +59,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         limit_seconds=limit_seconds,
         resume=resume,
         prompt_file=desk.run_dir / f"{name}.prompt",
+        found=found,
     )
     try:
         launch = adapter.launch(spec)
@@ -63,6 +68,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
     spec.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, text in launch.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         path.write_text(text)
     context.emit(
         "agent_started",
@@ -91,7 +97,7 @@ def _stop(desk: Desk) -> float | None:
 
 def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
     """The outcome as JSON, from everything that was kept of the output."""
-    parser = ADAPTERS[desk.profile.adapter].parser()
+    parser = adapter_of(desk.profile).parser()
     with output_of(desk.run_dir, name).open("rb") as output:
         while line := output.readline(LINE_LIMIT):
             parser.feed(line)

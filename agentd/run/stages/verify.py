@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from pathlib import Path
 from typing import Any
 
+from agentd.agents import LaunchSpec
 from agentd.agents.environment import base_environment
 from agentd.errors import GitError
 from agentd.git import collect as git_collect
 from agentd.git.mirror import tree_of
 from agentd.git.workspace import Workspace
+from agentd.model import Profile
 from agentd.run.desk import Desk, RunEnd
 from agentd.run.process import Program, guard, output_of, result_of
 from agentd.states import RunState
@@ -59,7 +62,7 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
         program = Program(
             name,
             (shutil.which("bash") or "/bin/sh", "-c", command),
-            base_environment(context.environ, home),
+            _environment(desk, place, home),
             place.path,
             settings.verify_timeout_minutes * 60,
             settings.max_output_bytes,
@@ -87,6 +90,12 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
         reason = f"`{command}` passed, but changed files that belong to the commit"
         raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}
+
+
+def _environment(desk: Desk, place: Workspace, home: Path) -> dict[str, str]:
+    """As an agent's: built from names that are allowed, with a home of its own."""
+    nobody = Profile(name="verify", adapter="command")
+    return base_environment(LaunchSpec("", place.path, home, nobody, desk.context.environ, 0, desk.run_dir / "none"))
 
 
 def desk_stop(desk: Desk) -> float | None:

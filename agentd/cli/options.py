@@ -1,0 +1,37 @@
+"""Options that several commands share, and the settings made from them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agentd.config import Loaded, Settings
+
+Repo = Annotated[str | None, typer.Option("--repo", help="The repository, owner/name.", metavar="OWNER/NAME")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; default: agentd.toml here.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
+MaxParallel = Annotated[int | None, typer.Option("--max-parallel", help="Runs at the same time.")]
+PollInterval = Annotated[
+    float | None, typer.Option("--poll-interval-seconds", help="Seconds between two looks at GitHub.")
+]
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> Loaded:
+    """Settings from flags, environment, file and defaults. Raises ConfigurationError."""
+    from agentd.config import load
+
+    return load(flags, environ=os.environ, directory=Path.cwd(), file=config)
+
+
+def ready_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings that name a repository and a token. Raises ConfigurationError."""
+    from agentd.config import require_repo
+
+    settings = load_settings(config, **flags).settings
+    require_repo(settings)
+    return settings

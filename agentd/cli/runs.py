@@ -1,0 +1,84 @@
+"""`agentd runs list|show|cancel`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentd.cli.options import ConfigFile, Json, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentd.store.connection import Store
+
+app = typer.Typer(help="Runs: what was tried, how it ended, and ending one.", no_args_is_help=True)
+RunId = Annotated[str, typer.Argument(help="The run's id.")]
+
+
+@app.command("list")
+def list_runs(
+    config: ConfigFile = None,
+    as_json: Json = False,
+    limit: Annotated[int, typer.Option(help="At most this many.")] = 20,
+) -> None:
+    """The newest runs."""
+    from agentd.cli.once import run_json, run_line
+    from agentd.store import runs
+
+    found = runs.latest_runs(_store(config), limit)
+    if as_json:
+        typer.echo(json.dumps([run_json(run) for run in found], indent=2))
+        return
+    for run in found:
+        typer.echo(run_line(run))
+
+
+@app.command()
+def show(run_id: RunId, config: ConfigFile = None, as_json: Json = False) -> None:
+    """One run with all its state changes."""
+    from agentd.cli.once import run_json
+    from agentd.errors import AgentdError
+    from agentd.store import runs
+
+    store = _store(config)
+    run = runs.get_run(store, run_id)
+    if run is None:
+        raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
+    changes = runs.transitions_of(store, run_id)
+    if as_json:
+        typer.echo(json.dumps({**run_json(run), "transitions": changes}, indent=2))
+        return
+    for key, value in run_json(run).items():
+        if value not in (None, "", 0):
+            typer.echo(f"{key:14} {value}")
+    for change in changes:
+        reason = f"  {change['reason']}" if change["reason"] else ""
+        typer.echo(f"  {change['at'][:19]}  {change['before'] or '-':12} -> {change['after']}{reason}")
+
+
+@app.command()
+def cancel(run_id: RunId, config: ConfigFile = None) -> None:
+    """End a run; its work is saved, and its issue gets status:blocked."""
+    from agentd.errors import AgentdError
+    from agentd.states import ACTIVE
+    from agentd.store import runs
+
+    store = _store(config)
+    run = runs.get_run(store, run_id)
+    if run is None:
+        raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
+    if run.state not in ACTIVE:
+        raise AgentdError(f"{run_id}: is over already ({run.state})")
+    runs.update_run(store, run_id, cancel_reason="cancelled by the operator")
+    typer.echo(f"{run_id}: will end; `agentd runs show {run_id}` tells when")
+
+
+def _store(config: Path | None) -> Store:
+    from agentd.clock import SystemClock
+    from agentd.store.connection import open_store
+
+    settings = load_settings(config).settings
+    return open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)

@@ -1,0 +1,106 @@
+"""`agentd start`: the supervisor, detached or in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentd.cli.options import ConfigFile, DryRun, MaxParallel, PollInterval, Repo, ready_settings
+
+if TYPE_CHECKING:
+    from agentd.config import Settings
+    from agentd.supervisor.tick import Tick
+
+READY_SECONDS = 30.0
+Foreground = Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; Ctrl-C drains.")]
+
+
+def start(
+    repo: Repo = None,
+    config: ConfigFile = None,
+    max_parallel: MaxParallel = None,
+    poll_interval_seconds: PollInterval = None,
+    foreground: Foreground = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Start the supervisor: it polls, runs agents and opens pull requests until it is stopped."""
+    flags = {"repo": repo, "max_parallel": max_parallel, "poll_interval_seconds": poll_interval_seconds}
+    settings = ready_settings(config, **flags, dry_run=dry_run or None)
+    if settings.dry_run:
+        from agentd.cli.once import once
+
+        once(repo=repo, config=config, max_parallel=max_parallel, dry_run=True)
+        return
+    if foreground:
+        _serve(settings)
+        return
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
+    _detach(settings, arguments + ([f"--config={config}"] if config else []))
+
+
+def _serve(settings: Settings) -> None:
+    from agentd.supervisor.daemon import leave, open_context, serve
+    from agentd.supervisor.process import only_one
+
+    last: list[str] = []
+
+    def told(done: Tick) -> None:
+        """Say what changed since the tick before, and nothing else."""
+        from agentd.cli.once import plan_json
+
+        for run in done.started:
+            typer.echo(f"start {run.task_id} #{run.issue_number}: run {run.run_id}")
+        for run_id in done.revived:
+            typer.echo(f"go on with run {run_id}")
+        lines = [f"{row['task_id']} {row['decision']} {row['rule_id']} {row['reason']}" for row in plan_json(done)]
+        for line in lines:
+            if line not in last:
+                typer.echo(line)
+        last[:] = lines
+        sys.stdout.flush()
+
+    with only_one(settings.state_dir):
+        context = open_context(settings, os.environ)
+        typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
+        asyncio.run(serve(context, told))
+        leave(context, 0)
+    typer.echo("stopped")
+
+
+def _detach(settings: Settings, arguments: list[str]) -> None:
+    """Start `start --foreground` in a session of its own, and wait until it is up or has said why not."""
+    from agentd.errors import AgentdError
+    from agentd.supervisor.process import running
+
+    found = running(settings.state_dir)
+    if found is not None:
+        typer.echo(f"the supervisor is running already (process {found.pid})")
+        return
+    settings.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = settings.log_dir / "supervisor.log"
+    before = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "agentd", "start", "--foreground", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    give_up = time.monotonic() + READY_SECONDS
+    while time.monotonic() < give_up:
+        status = child.poll()
+        said = log.read_bytes()[before:].decode(errors="replace").strip()
+        if status is not None:
+            raise AgentdError(f"the supervisor did not start: {said.splitlines()[-1] if said else status}")
+        if said.startswith("supervisor of"):
+            typer.echo(f"supervisor started (process {child.pid}), log: {log}")
+            return
+        time.sleep(0.05)
+    raise AgentdError(f"the supervisor is not ready after {READY_SECONDS:.0f} s; see {log}")

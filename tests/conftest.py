@@ -1,0 +1,54 @@
+"""Fixtures for everything: clocks that tests turn, and a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentd.store.connection import Store, open_store
+
+
+class TurnedClock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.wall = datetime(2026, 1, 1, tzinfo=UTC)
+        self.boot = 1000.0
+        self.booted = "boot-1"
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def boottime(self) -> float:
+        return self.boot
+
+    def boot_id(self) -> str:
+        return self.booted
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+        self.boot += seconds
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a token nor a proxy of whoever runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.upper().endswith(("_PROXY", "_TOKEN")) or name in {"REPO", "GITHUB_API_URL", "GITHUB_SERVER_URL"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: TurnedClock) -> Iterator[Store]:
+    opened = open_store("", tmp_path / "state", clock)
+    yield opened
+    opened.close()

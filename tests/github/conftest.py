@@ -1,0 +1,116 @@
+"""A practice GitHub with one repository, a clock that only moves when somebody sleeps, and connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.github import GitHub, connect
+from agentd.practice import PracticeGitHub
+
+REPO = "alice/widget"
+
+
+class Time:
+    """A clock and a sleep in one: sleeping moves the clock and nothing else."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+        self.slept: list[float] = []
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[PracticeGitHub]:
+    with PracticeGitHub(tmp_path) as hub:
+        for login in ("alice", "bot", "mallory"):
+            hub.add_user(login)
+        hub.add_repo(REPO, files={"README.md": "# widget\n"})
+        hub.grant(REPO, "bot", "write")
+        yield hub
+
+
+@pytest.fixture
+def login(hub: PracticeGitHub, time: Time) -> Callable[..., GitHub]:
+    """`login("alice")` is a new connection as alice."""
+
+    def make(name: str, **settings: Any) -> GitHub:
+        token = hub.add_token(name)
+        return connect(hub.url, token, REPO, clock=time, sleep=time.sleep, **settings)
+
+    return make
+
+
+@pytest.fixture
+def gh(login: Callable[..., GitHub]) -> GitHub:
+    """The connection of agentd's own account, `bot`, with its identity already known."""
+    gh = login("bot")
+    gh.request("GET", "/user")
+    return gh
+
+
+class Seen:
+    """The requests since this was made."""
+
+    def __init__(self, hub: PracticeGitHub) -> None:
+        self.hub = hub
+        self.start = len(hub.log)
+
+    @property
+    def requests(self) -> list[Any]:
+        return list(self.hub.log[self.start :])
+
+    @property
+    def short(self) -> list[tuple[str, int]]:
+        return [(record.method, record.status) for record in self.requests]
+
+    @property
+    def points(self) -> int:
+        return sum(record.charged for record in self.requests)
+
+    @property
+    def writes(self) -> list[Any]:
+        return [r for r in self.requests if r.method != "GET" and not r.path.endswith("/graphql")]
+
+
+@pytest.fixture
+def seen(hub: PracticeGitHub) -> Callable[[], Seen]:
+    return lambda: Seen(hub)
+
+
+@pytest.fixture
+def branch() -> Callable[[GitHub, str], str]:
+    """`branch(gh, name)` makes a branch one commit ahead of main; its commit."""
+
+    def make(gh: GitHub, name: str) -> str:
+        base = gh.request("GET", f"{gh.base}/git/ref/heads/main").data["object"]["sha"]
+        tree = gh.request(
+            "POST",
+            f"{gh.base}/git/trees",
+            body={
+                "base_tree": gh.request("GET", f"{gh.base}/git/commits/{base}").data["tree"]["sha"],
+                "tree": [{"path": f"{name.replace('/', '-')}.txt", "mode": "100644", "type": "blob", "content": name}],
+            },
+        ).data["sha"]
+        commit = gh.request(
+            "POST", f"{gh.base}/git/commits", body={"message": name, "tree": tree, "parents": [base]}
+        ).data["sha"]
+        gh.request("POST", f"{gh.base}/git/refs", body={"ref": f"refs/heads/{name}", "sha": commit})
+        return str(commit)
+
+    return make
