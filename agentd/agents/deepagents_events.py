@@ -36,7 +36,7 @@ def read(line: bytes, transcript: Transcript) -> list[AgentEvent]:
     if found := _DENIED.search(text):
         return [Denied("", found[0])]
     if _COMPLETED.match(text):
-        return [Final(transcript.last_text)]
+        return [Final("\n".join(transcript.said))]
     if error := _error(text):
         return [error]
     return [Text(text)]

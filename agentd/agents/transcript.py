@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,12 +18,15 @@ from agentd.agents.events import (
     Retry,
     Started,
     Text,
+    ToolCall,
     Usage,
     add_usage,
 )
 from agentd.agents.outcomes import from_exit, from_status, short
 
 Object = Mapping[str, Any]
+
+SAID_LINES = 500
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Transcript:
     session_id: str | None = None
     last_text: str = ""
     """What the agent said last."""
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=SAID_LINES))
+    """All it said since it last did something: of an agent that writes plain text, its last word has many lines."""
     ended: Final | Error | None = None
     """The last word so far: an agent may report an error and go on."""
     retry: Retry | None = None
@@ -55,6 +61,9 @@ class Transcript:
                 self.ended = event
             case Text(text=text):
                 self.last_text = text
+                self.said.append(text)
+            case ToolCall():
+                self.said.clear()
         if not isinstance(event, Raw):
             self.retry = None
 

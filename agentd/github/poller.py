@@ -22,7 +22,7 @@ from agentd.model import Issue
 
 State = Literal["open", "closed", "all"]
 
-OVERLAP = timedelta(seconds=60)
+OVERLAP = timedelta(seconds=10)
 """How far `since` lies before what is known: GitHub's machines do not agree on the second."""
 
 LONG_LIST = PER_PAGE // 2
@@ -81,10 +81,11 @@ def _follow(gh: GitHub, mirror: _Mirror, label: str, state: State) -> _Mirror | 
     since = f"{mirror.since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     params = {"state": "all", "sort": "updated", "direction": "desc", "since": since, "per_page": PER_PAGE}
     page = conditional(gh, f"{gh.base}/issues", params, slot=f"{gh.base}/issues since {label.casefold()} {state}")
+    if page.next is not None:
+        # A change may hide on the next page (many updates in one second), so even a 304 tells nothing here.
+        return None
     if not page.changed:
         return mirror
-    if page.next is not None:
-        return None
     items = [(item, issue) for item, issue in _issues(page.data)]
     if any(issue.updated_at < mirror.since.replace(microsecond=0) for _, issue in items):
         raise GitHubError(f"GET {gh.base}/issues: since= was ignored; has {gh.repo} been renamed?")

@@ -87,14 +87,13 @@ class BareRepository:
 
     async def git(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> bytes:
         """Standard output of one git command; GitFailed when it ends with an error."""
-        call = functools.partial(
-            subprocess.run,
-            ["git", f"--git-dir={self.path}", *args],
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            env={**environment(), **(env or {})},
-        )
-        done: subprocess.CompletedProcess[bytes] = await asyncio.get_running_loop().run_in_executor(None, call)
+        command = ["git", f"--git-dir={self.path}", *args]
+        full_env = {**environment(), **(env or {})}
+
+        def call() -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(command, input=stdin or b"", capture_output=True, env=full_env)
+
+        done = await asyncio.get_running_loop().run_in_executor(None, call)
         if done.returncode != 0:
             raise GitFailed(done.returncode, done.stderr.decode(errors="replace").strip(), done.stdout)
         return done.stdout

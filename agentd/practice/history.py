@@ -94,7 +94,7 @@ async def changes(git: BareRepository, old: str, new: str) -> list[FileChange]:
 
 
 def parse_changes(raw: str, patches: str) -> list[FileChange]:
-    """Reads `--raw --numstat -z` (first all raw entries, then all counts) beside the patches, which have the same order."""
+    """Reads `--raw --numstat -z` (all raw entries, then all counts) beside the patches, in the same order."""
     words = raw.split("\0")
     entries: list[tuple[str, str, str, str | None]] = []
     at = 0

@@ -132,7 +132,9 @@ class Route:
 
 
 ROUTES: dict[tuple[str, str], list[Route]] = {}
-"""By method and the path segment that tells most: the one after /repos/{owner}/{repo}, else the first. Those that take any path come last."""
+"""By method and the path segment that tells most: the one after /repos/{owner}/{repo}, else the first.
+
+The most particular come first."""
 
 
 def route(method: str, template: str, need: str = "read") -> Callable[[Handler], Handler]:
@@ -149,7 +151,7 @@ def route(method: str, template: str, need: str = "read") -> Callable[[Handler],
         key = (method, bucket_of(template))
         routes = ROUTES.setdefault(key, [])
         routes.append(Route(method, template, pattern, need, handler))
-        routes.sort(key=lambda each: each.template.count("*"))
+        routes.sort(key=lambda each: (each.template.count("*"), -len(each.template)))
         return handler
 
     return register

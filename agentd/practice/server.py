@@ -1,4 +1,4 @@
-"""From a request on the wire to an answer: faults, limits, authentication, the handler, conditional answers, the log."""
+"""From a request on the wire to an answer: faults, authentication, limits, the handler, validators, the log."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ async def rest_answer(
     """The answer of REST or GraphQL with GitHub's headers."""
     resource = {"/graphql": "graphql", "/search": "search"}.get(re.sub(r"^(/search)/.*", r"\1", path), "core")
     token: Token | None = None
+    call: Call | None = None
     headers: dict[str, str] = {}
     try:
         token = token_of(world, request.headers.get("Authorization"))
@@ -140,7 +141,7 @@ async def rest_answer(
     request["charged"] = path not in FREE and reply.status not in (304, 401) and bucket.remaining > 0
     bucket.used += request["charged"]
     if on_response is not None:
-        on_response(request.method, path, reply.status, reply.data)
+        on_response(request.method, call.path if call else path, reply.status, reply.data)
     headers.update(headers_of(bucket, resource))
     if token and not token.read_only:
         headers |= {"X-OAuth-Scopes": ", ".join(token.scopes), "X-Accepted-OAuth-Scopes": "repo"}

@@ -35,9 +35,24 @@ def time() -> Time:
     return Time()
 
 
+class HubTime:
+    """The practice GitHub's clock: the real one, as its Date header, unless a test makes things in the past."""
+
+    def __init__(self) -> None:
+        self.ago = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) - self.ago
+
+
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[PracticeGitHub]:
-    with PracticeGitHub(tmp_path) as hub:
+def hub_time() -> HubTime:
+    return HubTime()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, hub_time: HubTime) -> Iterator[PracticeGitHub]:
+    with PracticeGitHub(tmp_path, clock=hub_time) as hub:
         for login in ("alice", "bot", "mallory"):
             hub.add_user(login)
         hub.add_repo(REPO, files={"README.md": "# widget\n"})

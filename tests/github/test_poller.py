@@ -14,8 +14,17 @@ def numbers(gh, **settings):
     return [issue.number for issue in poll_issues(gh, READY, **settings)]
 
 
-def fill(hub, count, labels=(READY,)):
-    return [hub.create_issue("alice/widget", f"issue {i}", "body", list(labels), "alice") for i in range(count)]
+@pytest.fixture
+def fill(hub, hub_time):
+    """`fill(n)` makes n labelled issues, an hour ago; their numbers."""
+
+    def make(count):
+        hub_time.ago = timedelta(hours=1)
+        made = [hub.create_issue("alice/widget", f"issue {i}", "body", [READY], "alice") for i in range(count)]
+        hub_time.ago = timedelta()
+        return made
+
+    return make
 
 
 def settled(gh):
@@ -24,8 +33,8 @@ def settled(gh):
     return numbers(gh)
 
 
-def test_500_issues_take_5_requests_and_then_nothing_costs_nothing(gh, hub, seen):
-    expected = fill(hub, 500)
+def test_500_issues_take_5_requests_and_then_nothing_costs_nothing(gh, seen, fill):
+    expected = fill(500)
     gh.request("GET", "/user")
     watch = seen()
     assert numbers(gh) == expected
@@ -39,8 +48,8 @@ def test_500_issues_take_5_requests_and_then_nothing_costs_nothing(gh, hub, seen
     assert watch.short == [("GET", 304)] * 3 and watch.points == 0
 
 
-def test_a_change_costs_one_request(gh, hub, seen):
-    (first, *_) = fill(hub, 120)
+def test_a_change_costs_one_request(gh, seen, fill):
+    (first, *_) = fill(120)
     settled(gh)
     gh.issue(first).edit(title="new title")
     watch = seen()
@@ -49,15 +58,15 @@ def test_a_change_costs_one_request(gh, hub, seen):
 
 
 @pytest.mark.parametrize("where", [0, 150, 249])
-def test_an_issue_that_loses_its_label_disappears_wherever_it_stands(gh, hub, where):
-    found = fill(hub, 250)
+def test_an_issue_that_loses_its_label_disappears_wherever_it_stands(gh, where, fill):
+    found = fill(250)
     settled(gh)
     gh.issue(found[where]).remove_from_labels(READY)
     assert numbers(gh) == [number for number in found if number != found[where]]
 
 
-def test_closing_reopening_labelling_and_new_issues_are_seen(gh, hub):
-    a, b = fill(hub, 2)
+def test_closing_reopening_labelling_and_new_issues_are_seen(gh, hub, fill):
+    a, b = fill(2)
     other = hub.create_issue(gh.repo, "other", "b", [], "alice")
     assert settled(gh) == [a, b]
     gh.issue(a).edit(state="closed")
@@ -65,13 +74,13 @@ def test_closing_reopening_labelling_and_new_issues_are_seen(gh, hub):
     gh.issue(a).edit(state="open")
     gh.issue(other).add_to_labels(READY.upper())
     assert numbers(gh) == [a, b, other]
-    (new,) = fill(hub, 1)
+    new = hub.create_issue(gh.repo, "new", "b", [READY], "alice")
     assert numbers(gh) == [a, b, other, new]
     assert numbers(gh, state="all") == [a, b, other, new]
 
 
-def test_pull_requests_are_no_issues(gh, hub, branch):
-    (a,) = fill(hub, 1)
+def test_pull_requests_are_no_issues(gh, branch, fill):
+    (a,) = fill(1)
     branch(gh, "agent/P0-01")
     pull = gh.repository().create_pull("main", "agent/P0-01", title="t", body="b")
     gh.issue(pull.number).add_to_labels(READY)
@@ -80,8 +89,8 @@ def test_pull_requests_are_no_issues(gh, hub, branch):
     assert numbers(gh) == [a]
 
 
-def test_two_changes_in_one_second_are_both_seen(gh, hub):
-    a, b, c = fill(hub, 3)
+def test_two_changes_in_one_second_are_both_seen(gh, fill):
+    a, b, c = fill(3)
     settled(gh)
     gh.issue(a).edit(title="one")
     assert poll_issues(gh, READY)[0].title == "one"
@@ -90,17 +99,17 @@ def test_two_changes_in_one_second_are_both_seen(gh, hub):
     assert [issue.title for issue in poll_issues(gh, READY)] == ["one", "two"]
 
 
-def test_many_changes_do_not_make_the_list_of_changes_grow_for_ever(gh, hub):
-    fill(hub, 60)
+def test_many_changes_do_not_make_the_list_of_changes_grow_for_ever(gh, fill):
+    fill(60)
     settled(gh)
-    for number in fill(hub, 60):
+    for number in fill(60):
         gh.issue(number).edit(title="changed")
     assert len(numbers(gh)) == 120
     assert len(numbers(gh)) == 120
 
 
-def test_a_departure_while_the_pages_are_read_loses_nobody(gh, hub):
-    found = fill(hub, 150)
+def test_a_departure_while_the_pages_are_read_loses_nobody(gh, fill):
+    found = fill(150)
     send = gh.request
 
     def leaving(method, path, *rest, **more):
@@ -118,8 +127,8 @@ def test_a_departure_while_the_pages_are_read_loses_nobody(gh, hub):
     assert numbers(gh) == found[1:]
 
 
-def test_pages_are_read_again_now_and_then_and_cost_nothing(gh, hub, time, seen):
-    expected = fill(hub, 101)
+def test_pages_are_read_again_now_and_then_and_cost_nothing(gh, time, seen, fill):
+    expected = fill(101)
     settled(gh)
     time.now += FULL_READ_EVERY + timedelta(seconds=1)
     watch = seen()
@@ -127,8 +136,8 @@ def test_pages_are_read_again_now_and_then_and_cost_nothing(gh, hub, time, seen)
     assert watch.short == [("GET", 304)] * 2 and watch.points == 0
 
 
-def test_after_a_restart_the_pages_come_from_the_cache(gh, hub, login, seen):
-    expected = fill(hub, 101)
+def test_after_a_restart_the_pages_come_from_the_cache(gh, login, seen, fill):
+    expected = fill(101)
     settled(gh)
     again = login("bot", cache=gh.cache)
     watch = seen()
@@ -136,8 +145,8 @@ def test_after_a_restart_the_pages_come_from_the_cache(gh, hub, login, seen):
     assert watch.points == 0
 
 
-def test_a_broken_cache_is_read_over(gh, hub):
-    expected = fill(hub, 1)
+def test_a_broken_cache_is_read_over(gh, fill):
+    expected = fill(1)
     settled(gh)
 
     class Broken:
@@ -152,8 +161,8 @@ def test_a_broken_cache_is_read_over(gh, hub):
     assert numbers(gh) == expected
 
 
-def test_an_answer_that_ignores_the_filter_is_refused(gh, hub):
-    fill(hub, 1)
+def test_an_answer_that_ignores_the_filter_is_refused(gh, hub, fill):
+    fill(1)
     other = hub.create_issue(gh.repo, "no label", "b", [], "alice")
     body = json.dumps([gh.request("GET", f"{gh.base}/issues/{other}").data])
     hub.fault(method="GET", path=r"/issues$", status=200, body=body)
@@ -161,8 +170,8 @@ def test_an_answer_that_ignores_the_filter_is_refused(gh, hub):
         numbers(gh)
 
 
-def test_next_links_are_followed_as_given(gh, hub, seen):
-    fill(hub, 101)
+def test_next_links_are_followed_as_given(gh, seen, fill):
+    fill(101)
     watch = seen()
     numbers(gh)
     assert len(watch.requests) == 2

@@ -131,14 +131,14 @@ from agentd.run.process import Program, guard
 folder = Path(sys.argv[1])
 program = Program("agent-0", ("bash", "-c", sys.argv[2]), {"PATH": os.environ["PATH"]}, folder, 60, 1000)
 boottime = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
-asyncio.run(guard(program, folder / "run-z", folder / "log", lambda: boottime() + 60, lambda: None))
+asyncio.run(guard(program, folder / f"run-{folder.name}", folder / "log", lambda: boottime() + 60, lambda: None))
 """
 
 
 def test_a_killed_worker_takes_the_program_with_it(tmp_path: Path) -> None:
     script = f'setsid bash -c "{IGNORE}; {SLEEP}" & echo up; {IGNORE}; {SLEEP}'
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), script])
-    run_dir = tmp_path / "run-z"
+    run_dir = tmp_path / f"run-{tmp_path.name}"
     until = time.monotonic() + 10
     while time.monotonic() < until and not ((tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text()):
         time.sleep(0.02)

@@ -59,8 +59,11 @@ def refuse_twin(repo: Repo, head_repo: Repo, branch: str, base: str) -> None:
             raise custom("PullRequest", f"A pull request already exists for {label(head_repo, branch)}.")
 
 
-async def worked_out(world: World, issue: Issue) -> Json:
-    """What one pull request shows beyond lists: sizes, and mergeable, which is null at first."""
+async def worked_out(world: World, issue: Issue, asked: bool = True) -> Json:
+    """What one pull request shows beyond lists: sizes, and mergeable, which is null at first.
+
+    `asked` is False in the answer to a change, where mergeable is never known yet.
+    """
     pull = issue.pull
     assert pull is not None
     git = issue.repo.git
@@ -72,7 +75,7 @@ async def worked_out(world: World, issue: Issue) -> Json:
         "deletions": sum(change.deletions for change in files),
         "changed_files": len(files),
     }
-    mergeable, state = await mergeability(world, issue)
+    mergeable, state = await mergeability(world, issue) if asked else (None, "unknown")
     return sizes | {"mergeable": mergeable, "mergeable_state": state}
 
 

@@ -10,7 +10,7 @@ from agentd.practice.acts.issues import close, happened, tell
 from agentd.practice.acts.mentions import MENTION, closed_by, named_issues
 from agentd.practice.bare import ZERO
 from agentd.practice.history import message_of, shas_between
-from agentd.practice.world import Issue, Pull, Repo, User, World
+from agentd.practice.world import Issue, Json, Pull, Repo, User, World
 
 HEADS = "refs/heads/"
 
@@ -43,7 +43,7 @@ def announce_move(world: World, repo: Repo, actor: User, move: RefMove) -> None:
         return
     if ZERO in (move.old, move.new):
         announce(world, repo, "create" if move.old == ZERO else "delete", None, actor, lambda view: dict(short))
-    push = {"ref": move.ref, "before": move.old, "after": move.new}
+    push: Json = {"ref": move.ref, "before": move.old, "after": move.new}
     push |= {"created": move.old == ZERO, "deleted": move.new == ZERO, "pusher": {"name": actor.login}}
     announce(world, repo, "push", None, actor, lambda view: dict(push))
 

@@ -15,7 +15,7 @@ from agentd.practice.world import Issue, Pull
 
 
 async def full(call: Call, issue: Issue, status: int = 200) -> Reply:
-    data = full_pull(call.view, call.world, issue, await worked_out(call.world, issue))
+    data = full_pull(call.view, call.world, issue, await worked_out(call.world, issue, call.method == "GET"))
     return Reply(data, status, modified=issue.updated_at)
 
 

@@ -10,7 +10,7 @@ from agentd.practice.routing import Call, Reply, on_repo, paged
 from agentd.practice.shapes.people import simple_user
 from agentd.practice.shapes.pulls import simple_pull
 from agentd.practice.shapes.reviews import review_comment_json, review_json
-from agentd.practice.world import Issue, Review
+from agentd.practice.world import Issue, Review, User
 
 ONE = "/pulls/{number}/reviews/{review_id}"
 STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
@@ -138,10 +138,13 @@ async def request(call: Call) -> Reply:
             raise Refused(422, "Review cannot be requested from pull request author.")
         if user not in pull.requested:
             pull.requested.append(user)
-            people = {"review_requester": call.actor, "requested_reviewer": user}
-            happened(call.world, issue, "review_requested", call.actor, **people)
+            noted(call, issue, "review_requested", user)
             tell(call.world, issue, "review_requested", call.actor)
     return Reply(simple_pull(call.view, call.world, issue), 201)
+
+
+def noted(call: Call, issue: Issue, event: str, reviewer: User) -> None:
+    happened(call.world, issue, event, call.actor, review_requester=call.actor, requested_reviewer=reviewer)
 
 
 def collaborators(call: Call) -> list[object]:
@@ -154,6 +157,5 @@ async def unrequest(call: Call) -> Reply:
     going = [str(login).lower() for login in call.required("reviewers", list)]
     for user in [user for user in pull.requested if user.login.lower() in going]:
         pull.requested.remove(user)
-        people = {"review_requester": call.actor, "requested_reviewer": user}
-        happened(call.world, issue, "review_request_removed", call.actor, **people)
+        noted(call, issue, "review_request_removed", user)
     return Reply(simple_pull(call.view, call.world, issue))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentd.practice.history import read_commit
 from agentd.practice.shapes.commits import git_commit_json
-from agentd.practice.shapes.issues import comment_json, issue_json, label_json
+from agentd.practice.shapes.issues import comment_json, issue_json
 from agentd.practice.shapes.people import simple_user
 from agentd.practice.shapes.repos import repository
 from agentd.practice.shapes.reviews import review_json

@@ -1,0 +1,38 @@
+"""A launch of any profile without an agent to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.agents import Launch, LaunchSpec, adapter_of
+from agentd.model import Profile
+
+SPEC = LaunchSpec(
+    prompt="fix it",
+    workspace=Path("/w"),
+    home=Path("/runs/r1/home"),
+    profile=Profile(name="p", adapter="command", command=("agent",)),
+    base_env={"PATH": "/usr/bin"},
+    limit_seconds=600.5,
+    prompt_file=Path("/runs/r1/prompt.md"),
+)
+
+LaunchOf = Callable[..., Launch]
+
+
+@pytest.fixture
+def launch_of() -> LaunchOf:
+    """`launch_of(adapter, base_env, profile fields..., spec=spec fields)` as the adapter would start it."""
+
+    def launch(
+        adapter: str, base_env: dict[str, str] | None = None, spec: dict[str, Any] | None = None, **profile: Any
+    ) -> Launch:
+        chosen = Profile(name="p", adapter=adapter, **profile)
+        fields = {**vars(SPEC), "profile": chosen, "base_env": {"PATH": "/usr/bin"} | (base_env or {}), **(spec or {})}
+        return adapter_of(chosen).launch(LaunchSpec(**fields))
+
+    return launch

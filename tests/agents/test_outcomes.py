@@ -1,0 +1,160 @@
+"""How a run ended: its events are believed before its exit status."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd.agents import ADAPTERS, Outcome
+from agentd.agents.codex_events import SANDBOX_BROKEN
+from agentd.agents.events import Error
+from agentd.agents.outcomes import from_status, from_text
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+
+RECORDED: list[tuple[str, int, str, bool]] = [
+    # transcript, exit status, outcome, retryable
+    ("claude-edit.jsonl", 0, "success", False),
+    ("claude-401.jsonl", 1, "auth_error", False),
+    ("claude-401.jsonl", 0, "auth_error", False),
+    ("claude-429.jsonl", 1, "quota", True),
+    ("claude-429.jsonl", 0, "quota", True),
+    ("claude-garbage.jsonl", 1, "api_error", True),
+    ("claude-no-key.jsonl", 1, "auth_error", False),
+    ("claude-turns.jsonl", 1, "limit", False),
+    ("claude-turns.jsonl", 0, "limit", False),
+    ("claude-killed.jsonl", 143, "cancelled", True),
+    ("claude-killed.jsonl", -9, "failed", True),
+    ("claude-killed.jsonl", 0, "failed", True),
+    ("codex-edit.jsonl", 0, "success", False),
+    ("codex-edit.jsonl", 1, "success", False),
+    ("codex-401.jsonl", 1, "auth_error", False),
+    ("codex-401.jsonl", 0, "auth_error", False),
+    ("codex-429.jsonl", 1, "quota", True),
+    ("codex-500.jsonl", 1, "api_error", True),
+    ("codex-500.jsonl", 0, "api_error", True),
+    ("codex-garbage.jsonl", 1, "api_error", True),
+    ("codex-no-key.jsonl", 1, "auth_error", False),
+    ("codex-killed.jsonl", -15, "cancelled", True),
+    ("codex-killed.jsonl", 0, "failed", True),
+    ("deepagents-edit.txt", 0, "success", False),
+    ("deepagents-quiet.txt", 0, "success", False),
+    ("deepagents-quiet.txt", 1, "failed", True),
+    ("deepagents-401.txt", 1, "auth_error", False),
+    ("deepagents-401.txt", 0, "auth_error", False),
+    ("deepagents-timeout.txt", 124, "timeout", True),
+    ("deepagents-timeout.txt", 143, "cancelled", True),
+]
+
+
+def outcome_of(adapter: str, lines: list[bytes], exit_status: int, stderr: str = "") -> Outcome:
+    parser = ADAPTERS[adapter].parser()
+    for line in lines:
+        parser.feed(line)
+    return parser.close(exit_status, stderr)
+
+
+@pytest.mark.parametrize(("name", "exit_status", "kind", "retryable"), RECORDED)
+def test_recorded_runs(name: str, exit_status: int, kind: str, retryable: bool) -> None:
+    lines = (TRANSCRIPTS / name).read_bytes().splitlines()
+    outcome = outcome_of(name.split("-")[0], lines, exit_status)
+    assert (outcome.kind, outcome.retryable) == (kind, retryable)
+    assert (outcome.message == "") == (kind == "success" and exit_status == 0)
+
+
+@pytest.mark.parametrize("adapter", sorted(set(ADAPTERS) - {"command"}))
+def test_saying_nothing_is_no_success_whatever_the_exit_status(adapter: str) -> None:
+    assert outcome_of(adapter, [], 0).kind == "failed"
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "kind"), [(0, "success"), (1, "failed"), (-15, "cancelled"), (130, "cancelled"), (137, "failed")]
+)
+def test_a_command_is_judged_by_its_exit_status_alone(exit_status: int, kind: str) -> None:
+    outcome = outcome_of("command", [b"Error: HTTP 401"], exit_status, "line\nlast words\n")
+    assert outcome.kind == kind
+    if exit_status == 1:
+        assert outcome.message == "exit status 1: last words"
+
+
+def result(**fields: Any) -> bytes:
+    return json.dumps({"type": "result", "subtype": "success", "is_error": True} | fields).encode()
+
+
+def test_claude_says_success_and_means_an_api_error() -> None:
+    outcome = outcome_of("claude", [result(api_error_status=529, result="Overloaded")], 0)
+    assert (outcome.kind, outcome.retryable, outcome.message) == ("api_error", True, "Overloaded")
+
+
+def test_claude_names_the_time_its_subscription_is_served_again() -> None:
+    outcome = outcome_of("claude", [result(result="Claude AI usage limit reached|1800000000")], 1)
+    assert (outcome.kind, outcome.retryable) == ("quota", True)
+    assert outcome.retry_at == datetime.fromtimestamp(1_800_000_000, UTC)
+
+
+def test_claude_rate_limit_window_outlives_the_vaguer_result() -> None:
+    info = {"status": "rejected", "resetsAt": 1_800_000_000, "rateLimitType": "five_hour"}
+    event = json.dumps({"type": "rate_limit_event", "rate_limit_info": info}).encode()
+    outcome = outcome_of("claude", [event, result(api_error_status=429, result="limit")], 1)
+    assert outcome.kind == "quota"
+    assert outcome.retry_at == datetime.fromtimestamp(1_800_000_000, UTC)
+
+
+def test_codex_goes_on_after_its_sandbox_failed_every_command_and_exits_with_0() -> None:
+    output = "bwrap: execvp codex-linux-sandbox: No such file or directory"
+    item = {"id": "i", "type": "command_execution", "command": "ls", "aggregated_output": output, "exit_code": 1}
+    said = {"type": "item.completed", "item": {"id": "j", "type": "agent_message", "text": "done"}}
+    lines = [{"type": "item.completed", "item": item}, said, {"type": "turn.completed", "usage": {}}]
+    outcome = outcome_of("codex", [json.dumps(line).encode() for line in lines], 0)
+    assert (outcome.kind, outcome.message) == ("failed", SANDBOX_BROKEN.message)
+
+
+def test_deepagents_dying_of_a_timeout_under_load_may_be_tried_again() -> None:
+    outcome = outcome_of("deepagents", ["✓ Server ready".encode(), b"Agent error: TimeoutError: "], 1)
+    assert (outcome.kind, outcome.retryable) == ("api_error", True)
+
+
+def test_deepagents_errors_on_standard_error_are_read_too() -> None:
+    stderr = "Warning: x\n\nAgent error: OpenAIRateLimitError: An internal error occurred\n"
+    assert outcome_of("deepagents", [], 1, stderr).kind == "quota"
+
+
+def test_an_agent_killed_while_it_repeats_a_refused_call_is_known_by_that_call() -> None:
+    retry = {"type": "system", "subtype": "api_retry", "attempt": 3, "retry_delay_ms": 1000, "error_status": 429}
+    assert outcome_of("claude", [json.dumps(retry).encode()], 1).kind == "quota"
+    assert outcome_of("claude", [json.dumps(retry).encode()], -15).kind == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "retryable"),
+    [
+        (401, "", "auth_error", False),
+        (403, "", "auth_error", False),
+        (402, "", "quota", False),
+        (429, "", "quota", True),
+        (429, "You exceeded your current quota", "quota", False),
+        (400, "Your credit balance is too low", "quota", False),
+        (400, "bad field", "api_error", False),
+        (404, "no such model", "api_error", False),
+        (500, "", "api_error", True),
+        (529, "", "api_error", True),
+    ],
+)
+def test_http_statuses(status: int, message: str, kind: str, retryable: bool) -> None:
+    error = from_status(status, message)
+    assert (error.kind, error.retryable, bool(error.message)) == (kind, retryable, True)
+
+
+def test_a_wait_in_words_is_read() -> None:
+    otherwise = Error("failed", "?")
+    assert from_text("Rate limit reached. Please try again in 1.5s.", otherwise).retry_after_seconds == 1.5
+    assert from_text("rate limit: retry after 3 minutes", otherwise).retry_after_seconds == 180
+    assert from_text("rate limit: try again in 250ms", otherwise).retry_after_seconds == 0.25
+
+
+def test_a_message_stays_short() -> None:
+    assert len(outcome_of("claude", [result(result="x" * 10**6)], 1).message) < 3_000

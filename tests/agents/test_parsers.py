@@ -1,0 +1,195 @@
+"""The parsers on what real agents wrote (transcripts/, recorded against the practice model), and on noise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentd.agents import ADAPTERS, AgentEvent, Outcome
+from agentd.agents.events import (
+    Denied,
+    Final,
+    Raw,
+    Retry,
+    Started,
+    Text,
+    Thought,
+    ToolCall,
+    ToolResult,
+    Usage,
+    add_usage,
+)
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+RECORDED = sorted(path.name for path in TRANSCRIPTS.iterdir() if path.suffix != ".stderr")
+
+
+def replay(name: str, exit_status: int = 0) -> tuple[list[AgentEvent], Outcome]:
+    path = TRANSCRIPTS / name
+    parser = ADAPTERS[name.split("-")[0]].parser()
+    events = [event for line in path.read_bytes().splitlines(keepends=True) for event in parser.feed(line)]
+    stderr = path.with_suffix(".stderr")
+    return events, parser.close(exit_status, stderr.read_text() if stderr.exists() else "")
+
+
+def of(kind: type[Any], events: list[AgentEvent]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("claude-edit.jsonl", ["shell", "write"]), ("codex-edit.jsonl", ["shell"] * 2)]
+)
+def test_a_run_that_edits_a_file(name: str, kinds: list[str]) -> None:
+    events, outcome = replay(name)
+    assert isinstance(events[0], Started)
+    assert [call.kind for call in of(ToolCall, events)] == kinds
+    assert [result.ok for result in of(ToolResult, events)] == [True, True]
+    assert [call.id for call in of(ToolCall, events)] == [result.id for result in of(ToolResult, events)]
+    assert Text("I look.") in events
+    assert events[-1] == Final("All done.")
+    assert not of(Raw, events)
+    assert outcome.kind == "success"
+    assert outcome.session_id == events[0].session_id
+    usage = outcome.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.scope) == (1434, 76, 34, "total")
+
+
+def test_claude_shows_its_thoughts_and_its_cost() -> None:
+    events, outcome = replay("claude-edit.jsonl")
+    assert Thought("hm") in events
+    assert outcome.usage.cost_usd == pytest.approx(0.0035634)
+
+
+def test_claude_counts_only_its_own_cost_in_a_resumed_session() -> None:
+    _, outcome = replay("claude-resume.jsonl")
+    assert outcome.usage.cost_usd == pytest.approx(0.0003)
+
+
+def test_claude_names_what_was_denied() -> None:
+    events, outcome = replay("claude-denied.jsonl")
+    assert [(type(event), event.reason) for event in of(Denied, events)] == [(Denied, "This command requires approval")]
+    assert [result.ok for result in of(ToolResult, events)] == [False, True, True]
+    assert outcome.kind == "success"
+
+
+def test_claude_denials_are_taken_from_the_result_where_nothing_told_of_them_before() -> None:
+    parser = ADAPTERS["claude"].parser()
+    denied = [{"tool_name": "Bash", "tool_use_id": "t1", "tool_input": {}}]
+    line = {"type": "result", "subtype": "success", "is_error": False, "result": "ok", "permission_denials": denied}
+    assert parser.feed(json.dumps(line).encode()) == [Denied("t1", "Bash is not allowed"), Final("ok")]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("claude-429.jsonl", 429), ("claude-401.jsonl", 401), ("codex-429.jsonl", 429)]
+)
+def test_retries_carry_their_status(name: str, status: int) -> None:
+    retries = of(Retry, replay(name, 1)[0])
+    assert [(retry.attempt, retry.status) for retry in retries][:3] == [(1, status), (2, status), (3, status)]
+
+
+def test_codex_warnings_are_no_errors() -> None:
+    events, outcome = replay("codex-named.jsonl")
+    assert outcome.kind == "success"
+    assert "Model metadata" in of(Raw, events)[0].line
+
+
+def test_codex_reports_a_patch_when_it_is_applied() -> None:
+    item = {"id": "i1", "type": "file_change", "changes": [{"path": "a", "kind": "add"}], "status": "completed"}
+    line = json.dumps({"type": "item.completed", "item": item}).encode()
+    call, result = ADAPTERS["codex"].parser().feed(line)
+    assert (call, result) == (
+        ToolCall("i1", "file_change", "edit", {"changes": item["changes"]}),
+        ToolResult("i1", True, ""),
+    )
+
+
+def test_deepagents_text_becomes_events() -> None:
+    events, outcome = replay("deepagents-edit.txt")
+    assert [call.kind for call in of(ToolCall, events)] == ["write", "shell"]
+    assert of(Final, events) == [Final("All done.\nIndeed.")]
+    assert outcome.session_id == of(Started, events)[0].session_id
+    assert len(outcome.session_id or "") == 36
+
+
+def test_deepagents_quiet_says_its_session_on_standard_error() -> None:
+    events, outcome = replay("deepagents-quiet.txt")
+    assert of(Text, events) == [Text("line one"), Text("line two")]
+    assert outcome.kind == "success"
+    assert len(outcome.session_id or "") == 36
+
+
+def test_command_output_is_text_even_where_it_looks_like_events() -> None:
+    parser = ADAPTERS["command"].parser()
+    line = b'{"type":"result","subtype":"success","is_error":true}'
+    assert parser.feed(line + b"\n") == [Text(line.decode())]
+    assert parser.close(0, "").kind == "success"
+
+
+@pytest.mark.parametrize("adapter", ["claude", "codex"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"npm warn deprecated",
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b'{"type":"novelty","x":1}',
+        b'{"type":"assistant","message":{"content":[{"type":"text"}]}}',
+        b'{"type":"item.completed","item":"?"}',
+        b'{"type":"item.completed","item":{"type":"agent_mess',
+        b"[" * 100_000,
+        b'{"type":"result","usage":[1],"subtype":"success"}',
+        b'{"n":' + b"9" * 10_000 + b"}",
+    ],
+)
+def test_a_line_nobody_knows_is_kept_raw(adapter: str, line: bytes) -> None:
+    parser = ADAPTERS[adapter].parser()
+    assert parser.feed(line) == [Raw(line.decode(errors="replace"))]
+    assert parser.close(0, "").kind == "failed"
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+def test_a_huge_line_is_survived(adapter: str) -> None:
+    parser = ADAPTERS[adapter].parser()
+    assert len(parser.feed(b'{"type":"assistant","x":"' + b"a" * 2**20)) == 1
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_mutilation_of_a_transcript_raises(name: str, data: st.DataObject) -> None:
+    lines = (TRANSCRIPTS / name).read_bytes().splitlines() or [b""]
+    at = data.draw(st.integers(0, len(lines) - 1))
+    lines[at] = data.draw(st.sampled_from(mutilations(lines[at])))
+    parser = ADAPTERS[name.split("-")[0]].parser()
+    for line in lines:
+        parser.feed(line)
+    parser.close(data.draw(st.sampled_from([0, 1, 124, 137, 143, -9, -15, 255])), "Thread: \nerror")
+
+
+def mutilations(line: bytes) -> list[bytes]:
+    """The line cut in the middle, and with each value at its top two levels made something else."""
+    made = [line[: len(line) // 2], line + line, b""]
+    try:
+        whole = json.loads(line)
+    except ValueError:
+        return made
+    for holder in [whole, *(value for value in whole.values() if isinstance(value, dict))]:
+        for key, value in list(holder.items()):
+            for other in (None, 7, "x", [], {}, [None], {"a": 1}):
+                holder[key] = other
+                made.append(json.dumps(whole).encode())
+            holder[key] = value
+    return made
+
+
+def test_usage_is_added_up_by_scope() -> None:
+    total = Usage(scope="total")
+    for new in (Usage(1, 2), Usage(3, 4, cost_usd=0.5), Usage(1, 1, 1, 1, 0.25)):
+        total = add_usage(total, new)
+    assert total == Usage(5, 7, 1, 1, 0.75, "total")
+    assert add_usage(total, Usage(9, 9, scope="total")).input_tokens == 9
