@@ -21,7 +21,7 @@ def follow(run_id: RunId = None, config: ConfigFile = None) -> None:
     from agentd.store.connection import open_store
 
     settings = load_settings(config).settings
-    store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)
+    store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False, read_only=True)
     if run_id is None:
         active = runs.active_runs(store)
         newest = active[-1:] or runs.latest_runs(store, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,10 +73,7 @@ def _run(settings: Settings, *, wait: bool, as_json: bool) -> None:
         else:
             for run in ended:
                 typer.echo(run_line(run))
-        sys.stdout.flush()
-        leave(context, 130)
-    if bad:
-        raise typer.Exit(1)
+    leave(130 if context.stopping.is_set() else 1 if bad else 0)
 
 
 def plan_json(done: Tick) -> list[dict[str, Any]]:

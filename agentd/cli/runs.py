@@ -66,7 +66,7 @@ def cancel(run_id: RunId, config: ConfigFile = None) -> None:
     from agentd.states import ACTIVE
     from agentd.store import runs
 
-    store = _store(config)
+    store = _store(config, read_only=False)
     run = runs.get_run(store, run_id)
     if run is None:
         raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
@@ -76,9 +76,9 @@ def cancel(run_id: RunId, config: ConfigFile = None) -> None:
     typer.echo(f"{run_id}: will end; `agentd runs show {run_id}` tells when")
 
 
-def _store(config: Path | None) -> Store:
+def _store(config: Path | None, *, read_only: bool = True) -> Store:
     from agentd.clock import SystemClock
     from agentd.store.connection import open_store
 
     settings = load_settings(config).settings
-    return open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)
+    return open_store(settings.database_url, settings.state_dir, SystemClock(), create=False, read_only=read_only)

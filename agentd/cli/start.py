@@ -69,8 +69,8 @@ def _serve(settings: Settings) -> None:
         context = open_context(settings, os.environ)
         typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
         asyncio.run(serve(context, told))
-        leave(context, 0)
     typer.echo("stopped")
+    leave(0)
 
 
 def _detach(settings: Settings, arguments: list[str]) -> None:

@@ -44,7 +44,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     }
     if not settings.database_url and not (settings.state_dir / "agentd.db").is_file():
         return found
-    store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)
+    store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False, read_only=True)
     active = runs.active_runs(store)
     found["running"] = [run.model_dump(mode="json") for run in active]
     found["holds"] = [verdict.model_dump(mode="json") for verdict in holds.holds(store).values()]

@@ -94,6 +94,16 @@ class GitHub:
         finally:
             self._local.writing = before
 
+    @contextmanager
+    def guarding(self, check: Callable[[], None]) -> Iterator[None]:
+        """Calls `check` immediately before each request of this thread that writes; what it raises stops the write."""
+        before = getattr(self._local, "check", None)
+        self._local.check = check
+        try:
+            yield
+        finally:
+            self._local.check = before
+
     def request(
         self,
         method: str,
@@ -149,6 +159,9 @@ class GitHub:
         request, read = f"{method} {path}", method in ("GET", "HEAD") or path.endswith("/graphql")
         self._gate(request, read)
         if not read:
+            check = getattr(self._local, "check", None)
+            if check is not None:
+                check()
             return self._once(request, read, send)
         retrying = Retrying(
             stop=stop_after_attempt(READ_ATTEMPTS),

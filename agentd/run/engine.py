@@ -68,11 +68,6 @@ def requeue_dead(run_ids: Iterable[str], executor: str) -> list[str]:
     return [run_id for run_id in run_ids if system.reenqueue_for_recovery(run_id, [executor], QUEUE)]
 
 
-def shut_down() -> None:
-    """Stop the engine; runs that are not finished go on in a later incarnation."""
-    DBOS.destroy(workflow_completion_timeout_sec=0)
-
-
 def engine_file(state_dir: Path) -> Path:
     """The engine's SQLite file."""
     return state_dir / "engine.db"

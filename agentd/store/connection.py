@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -81,8 +82,13 @@ class Store:
             raise StoreError(_explain(self.name, error)) from error
 
 
-def open_store(database_url: str, state_dir: Path, clock: Clock, *, create: bool = True) -> Store:
-    """Open and, when `create`, make or migrate the store. Raises StoreError naming the file or address."""
+def open_store(
+    database_url: str, state_dir: Path, clock: Clock, *, create: bool = True, read_only: bool = False
+) -> Store:
+    """Open and, when `create`, make or migrate the store. Raises StoreError naming the file or address.
+
+    `read_only` leaves every byte of a SQLite file as it is, the write-ahead log's too.
+    """
     path = state_dir / "agentd.db"
     if database_url:
         engine = create_engine(database_url, pool_size=4, max_overflow=8, pool_pre_ping=True)
@@ -96,7 +102,7 @@ def open_store(database_url: str, state_dir: Path, clock: Clock, *, create: bool
                 raise StoreError(f"{state_dir}: the state directory cannot be made: {error.strerror}") from None
         elif not path.is_file():
             raise StoreError(f"{path}: no store yet; `agentd start` or `agentd once` makes it")
-        engine = _sqlite_engine(path)
+        engine = _sqlite_engine(path, read_only)
     store = Store(engine, clock, name)
     try:
         _migrate(store, create=create)
@@ -127,12 +133,15 @@ def _autocommit(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
 
 
-def _sqlite_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+def _sqlite_engine(path: Path, read_only: bool) -> Engine:
+    address = f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true"
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         _autocommit(connection, _record)
+        if read_only:
+            return
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from agentd.model import Decision, Run
 from agentd.run import engine
 from agentd.run.context import Context, executor_id
 from agentd.run.process import tree_is_gone
-from agentd.states import ACTIVE
 from agentd.store import runs
 from agentd.store.connection import open_store
 from agentd.store.etags import StoredEtags
@@ -86,7 +86,7 @@ async def once(context: Context, *, wait: bool, told: Callable[[Tick], None]) ->
                 await _until_ended(context, ids, stop)
             return [run for run_id in ids if (run := runs.get_run(context.store, run_id)) is not None]
         finally:
-            await _end(context)
+            project(context.store, context.settings.state_dir, context.settings.log_dir)
 
 
 async def serve(context: Context, told: Callable[[Tick], None]) -> None:
@@ -101,7 +101,7 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
                 await _rest(context, stop)
             await _until_ended(context, [run.run_id for run in runs.active_runs(context.store)], stop)
         finally:
-            await _end(context)
+            project(context.store, context.settings.state_dir, context.settings.log_dir)
 
 
 class _signals:  # used as a context manager only
@@ -164,15 +164,12 @@ def _obey_cancels(context: Context) -> None:
             context.cancels.setdefault(run.run_id, run.cancel_reason)
 
 
-async def _end(context: Context) -> None:
-    project(context.store, context.settings.state_dir, context.settings.log_dir)
-    if any(run.executor == context.executor and run.state in ACTIVE for run in runs.active_runs(context.store)):
-        return  # they go on in the next incarnation; as after a crash, nothing of them may be recorded now
-    await asyncio.to_thread(engine.shut_down)
-    context.store.close()
+def leave(status: int) -> None:
+    """End this process at once, as a crash would.
 
-
-def leave(context: Context, status: int) -> None:
-    """End the process without letting half-done runs record anything."""
-    if context.stopping.is_set():
-        os._exit(status)
+    Runs that are not over must record nothing more: they go on in the next incarnation. And the engine's background
+    threads sleep for seconds before they notice a polite shutdown.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -24,7 +24,7 @@ async def rehearse(settings: Settings, environ: Mapping[str, str]) -> Tick:
     """The plan as a tick would make it now. Writes nothing, here or on GitHub. Raises AgentdError."""
     clock = SystemClock()
     here = settings.database_url or (settings.state_dir / "agentd.db").is_file()
-    real = open_store(settings.database_url, settings.state_dir, clock, create=False) if here else None
+    real = open_store(settings.database_url, settings.state_dir, clock, create=False, read_only=True) if here else None
     store = scratch_copy(real, clock)
     if real is not None:
         real.close()

@@ -109,23 +109,6 @@ def seen(hub: PracticeGitHub) -> Callable[[], Seen]:
 
 
 @pytest.fixture
-def branch() -> Callable[[GitHub, str], str]:
+def branch(hub: PracticeGitHub) -> Callable[[GitHub, str], str]:
     """`branch(gh, name)` makes a branch one commit ahead of main; its commit."""
-
-    def make(gh: GitHub, name: str) -> str:
-        base = gh.request("GET", f"{gh.base}/git/ref/heads/main").data["object"]["sha"]
-        tree = gh.request(
-            "POST",
-            f"{gh.base}/git/trees",
-            body={
-                "base_tree": gh.request("GET", f"{gh.base}/git/commits/{base}").data["tree"]["sha"],
-                "tree": [{"path": f"{name.replace('/', '-')}.txt", "mode": "100644", "type": "blob", "content": name}],
-            },
-        ).data["sha"]
-        commit = gh.request(
-            "POST", f"{gh.base}/git/commits", body={"message": name, "tree": tree, "parents": [base]}
-        ).data["sha"]
-        gh.request("POST", f"{gh.base}/git/refs", body={"ref": f"refs/heads/{name}", "sha": commit})
-        return str(commit)
-
-    return make
+    return lambda gh, name: hub.commit(gh.repo, name, {f"{name.replace('/', '-')}.txt": name})

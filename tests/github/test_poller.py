@@ -99,15 +99,6 @@ def test_two_changes_in_one_second_are_both_seen(gh, fill):
     assert [issue.title for issue in poll_issues(gh, READY)] == ["one", "two"]
 
 
-def test_many_changes_do_not_make_the_list_of_changes_grow_for_ever(gh, fill):
-    fill(60)
-    settled(gh)
-    for number in fill(60):
-        gh.issue(number).edit(title="changed")
-    assert len(numbers(gh)) == 120
-    assert len(numbers(gh)) == 120
-
-
 def test_a_departure_while_the_pages_are_read_loses_nobody(gh, fill):
     found = fill(150)
     send = gh.request
@@ -134,6 +125,26 @@ def test_pages_are_read_again_now_and_then_and_cost_nothing(gh, time, seen, fill
     watch = seen()
     assert numbers(gh) == expected
     assert watch.short == [("GET", 304)] * 2 and watch.points == 0
+
+
+def test_a_deleted_issue_is_gone_after_the_next_reading_of_the_pages(gh, hub, time, fill):
+    a, b = fill(2)
+    settled(gh)
+    hub.delete_issue(gh.repo, a)
+    time.now += FULL_READ_EVERY + timedelta(seconds=1)
+    assert numbers(gh) == [b]
+
+
+def test_a_long_list_of_changes_is_begun_anew(gh, seen, fill, hub_time):
+    expected = fill(60)
+    settled(gh)
+    hub_time.ago = timedelta(minutes=-1)
+    for number in expected:
+        gh.issue(number).edit(title="changed")
+    assert {issue.title for issue in poll_issues(gh, READY)} == {"changed"}
+    since = seen().hub.log[-1].query
+    numbers(gh)
+    assert seen().hub.log[-1].query != since
 
 
 def test_after_a_restart_the_pages_come_from_the_cache(gh, login, seen, fill):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from agentd.states import RunState
 
 LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
+SHOW_SECONDS = 0.3
 
 
 async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str | None) -> dict[str, Any]:
@@ -76,11 +78,13 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         {"command": launch.argv[0], "agent": profile.address, "timeout_minutes": settings.max_agent_runtime_minutes},
     )
     program = Program(name, launch.argv, launch.env, place.path, limit_seconds, settings.max_output_bytes, launch.stdin)
-    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser()))
+    over = asyncio.Event()
+    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser(), over))
     try:
         ended = await guard(program, desk.run_dir, desk.log_path, desk.holding.deadline, lambda: _stop(desk))
     finally:
-        watcher.cancel()
+        over.set()
+        await watcher
     if ended.ended == "stopped":
         if context.stopping.is_set():
             # The process ends in a moment and the run goes on in its next incarnation: nothing may be recorded.
@@ -142,22 +146,25 @@ def tail_of(path: Path) -> str:
         return ""
 
 
-async def _show(desk: Desk, path: Path, parser: EventParser) -> None:
-    """Hand the agent's events on while they come, when somebody watches."""
+async def _show(desk: Desk, path: Path, parser: EventParser, over: asyncio.Event) -> None:
+    """Hand the agent's events on while they come, when somebody watches; the last ones after its end."""
     show = desk.context.show
     if show is None:
         return
-    rest, position = b"", 0
-    while True:
-        await asyncio.sleep(0.3)
+    rest, position, last = b"", 0, False
+    while not last:
+        last = over.is_set()
         try:
             with path.open("rb") as output:
                 output.seek(position)
-                received = output.read(LINE_LIMIT)
+                received = output.read()
         except OSError:
-            continue
+            received = b""
         position += len(received)
         *lines, rest = (rest + received).split(b"\n")
         for line in lines:
-            for event in parser.feed(line + b"\n"):
+            for event in parser.feed(line[:LINE_LIMIT] + b"\n"):
                 show(desk.run.run_id, event)
+        if not last:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), SHOW_SECONDS)
