@@ -26,7 +26,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from urllib3.exceptions import HTTPError
 
 from agentd.errors import ConfigurationError, GitHubError, RateLimited, Unavailable
-from agentd.github.answers import error_of, expecting
+from agentd.github.answers import error_of
 from agentd.github.cache import EtagCache, MemoryCache
 from agentd.github.limits import Headers, RateState, rate_of, reserve_reached
 
@@ -281,4 +281,4 @@ def connect(
     )
 
 
-__all__ = ["Answer", "Clock", "GitHub", "Sleep", "connect", "expecting"]
+__all__ = ["Answer", "Clock", "GitHub", "Sleep", "connect"]

@@ -20,7 +20,8 @@ from agentd.practice.log import RequestRecord
 from agentd.practice.people import Files
 from agentd.practice.seed import sow
 from agentd.practice.server import OnResponse, application
-from agentd.practice.world import Config, Json, World
+from agentd.practice.switches import Config
+from agentd.practice.world import Json, World
 
 T = TypeVar("T")
 HOST = "127.0.0.1"

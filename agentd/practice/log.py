@@ -24,3 +24,13 @@ class RequestRecord:
     body: bytes | None
     at: datetime
     kind: Literal["rest", "graphql", "git"]
+
+
+@dataclass
+class Seen:
+    """What becomes known of a request while it is answered."""
+
+    path: str
+    body: bytes
+    user: str | None = None
+    charged: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +18,7 @@ from agentd.practice.access import check_route, token_of
 from agentd.practice.faults import Fault, strike
 from agentd.practice.graphql import answer_graphql
 from agentd.practice.limits import headers_of
-from agentd.practice.log import RequestRecord
+from agentd.practice.log import RequestRecord, Seen
 from agentd.practice.refusal import Refused, not_found
 from agentd.practice.routing import Call, Reply, find
 from agentd.practice.shapes.view import View
@@ -29,6 +29,7 @@ LARGEST_BODY_BYTES = 2**30
 FREE = ("/rate_limit",)
 OnResponse = Callable[[str, str, int, Any], None]
 """Called with method, path, status and decoded JSON (None when there is no body) of every REST answer."""
+Work = Callable[[World, web.Request, Seen], Awaitable[web.StreamResponse]]
 rest.load()
 
 
@@ -58,59 +59,56 @@ async def handle(world: World, request: web.Request, on_response: OnResponse | N
     path = request.path[skipped:]
     raw = request.rel_url.raw_path[skipped:].rstrip("/") or "/"
 
-    async def work(world: World, request: web.Request) -> web.StreamResponse:
-        return await rest_answer(world, request, raw, prefix.group() if prefix else "", on_response)
+    async def work(world: World, request: web.Request, seen: Seen) -> web.StreamResponse:
+        return await rest_answer(world, request, seen, raw, prefix.group() if prefix else "", on_response)
 
     return await faulty(world, request, path, work)
 
 
-async def faulty(world: World, request: web.Request, path: str, work: Callable[..., Any]) -> web.StreamResponse:
+async def faulty(world: World, request: web.Request, path: str, work: Work) -> web.StreamResponse:
     """Does the work, unless or although a fault strikes."""
     fault = strike(world.faults, request.method, path)
-    request["path"], request["user"], request["charged"] = path, None, False
-    request["body"] = await request.read()
+    seen = Seen(path, await request.read())
     try:
-        return await struck(world, request, fault, work)
+        return await struck(world, request, seen, fault, work)
     except Dropped:
-        record(world, request, 0)
+        record(world, request, seen, 0)
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)
 
 
-async def struck(
-    world: World, request: web.Request, fault: Fault | None, work: Callable[..., Any]
-) -> web.StreamResponse:
+async def struck(world: World, request: web.Request, seen: Seen, fault: Fault | None, work: Work) -> web.StreamResponse:
     if fault is None:
-        response: web.StreamResponse = await work(world, request)
+        response = await work(world, request, seen)
     else:
         await asyncio.sleep(fault.delay)
         if fault.drop == "before":
             raise Dropped
         response = web.Response()
         if fault.after or fault.drop == "after" or fault.status is None:
-            response = await work(world, request)
+            response = await work(world, request, seen)
         if fault.drop == "after":
             raise Dropped
         if fault.status is not None:
             text = fault.body if fault.body is not None else json.dumps({"message": "Injected fault"})
             response = web.Response(status=fault.status, text=text, content_type="application/json")
             response.headers.update(fault.headers)
-    record(world, request, response.status)
+    record(world, request, seen, response.status)
     return response
 
 
-def record(world: World, request: web.Request, status: int) -> None:
-    git, graphql = smart_http.is_git(request), request["path"] == "/graphql"
+def record(world: World, request: web.Request, seen: Seen, status: int) -> None:
+    git, graphql = smart_http.is_git(request), seen.path == "/graphql"
     world.log.append(
         RequestRecord(
             method=request.method,
-            path=request["path"],
+            path=seen.path,
             query=request.query_string,
             status=status,
-            user=request["user"],
-            charged=request["charged"],
-            body=request["body"] or None,
+            user=seen.user,
+            charged=seen.charged,
+            body=seen.body or None,
             at=world.now(),
             kind="git" if git else "graphql" if graphql else "rest",
         )
@@ -118,7 +116,7 @@ def record(world: World, request: web.Request, status: int) -> None:
 
 
 async def rest_answer(
-    world: World, request: web.Request, path: str, prefix: str, on_response: OnResponse | None
+    world: World, request: web.Request, seen: Seen, path: str, prefix: str, on_response: OnResponse | None
 ) -> web.StreamResponse:
     """The answer of REST or GraphQL with GitHub's headers."""
     resource = {"/graphql": "graphql", "/search": "search"}.get(re.sub(r"^(/search)/.*", r"\1", path), "core")
@@ -127,19 +125,21 @@ async def rest_answer(
     headers: dict[str, str] = {}
     try:
         token = token_of(world, request.headers.get("Authorization"))
-        request["user"] = token.user.login if token else None
+        seen.user = token.user.login if token else None
         check_limit(world, token, resource, path)
         view = View(f"{request.scheme}://{request.host}", "" if prefix == "/api" else prefix)
         call = Call(world, view, request.method, path, {}, request.query, request.headers, None, None, token)
         call.user = token.user if token else None
-        call.body = parsed(request["body"])
+        call.body = parsed(seen.body)
         reply = await answer_graphql(call) if path == "/graphql" else await dispatch(call)
     except Refused as refused:
         reply = Reply(refused.body, refused.status, refused.headers)
-    reply = conditional(request, reply) if request.method in ("GET", "HEAD") else reply
+    body = encoded(reply.data)
+    if request.method in ("GET", "HEAD") and reply.status == 200:
+        reply = conditional(request, reply, body)
     bucket = world.limits.bucket(token.user.login if token else "", resource, world.now())
-    request["charged"] = path not in FREE and reply.status not in (304, 401) and bucket.remaining > 0
-    bucket.used += request["charged"]
+    seen.charged = path not in FREE and reply.status not in (304, 401) and bucket.remaining > 0
+    bucket.used += seen.charged
     if on_response is not None:
         on_response(request.method, call.path if call else path, reply.status, reply.data)
     headers.update(headers_of(bucket, resource))
@@ -147,7 +147,7 @@ async def rest_answer(
         headers |= {"X-OAuth-Scopes": ", ".join(token.scopes), "X-Accepted-OAuth-Scopes": "repo"}
     headers |= {"X-GitHub-Media-Type": "github.v3; format=json", "X-GitHub-Request-Id": f"{len(world.log):08X}"}
     await deliver(world)
-    body = reply.data if isinstance(reply.data, bytes) else b"" if reply.data is None else dumped(reply.data)
+    body = b"" if reply.status == 304 else body
     response = web.Response(status=reply.status, body=body, headers={**headers, **reply.headers})
     if body and "Content-Type" not in reply.headers:
         response.headers["Content-Type"] = "application/json; charset=utf-8"
@@ -172,7 +172,9 @@ def parsed(body: bytes) -> Any:
         raise Refused(400, "Problems parsing JSON") from None
 
 
-def dumped(data: Any) -> bytes:
+def encoded(data: Any) -> bytes:
+    if data is None or isinstance(data, bytes):
+        return data or b""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -212,8 +214,7 @@ def moved(call: Call, repo: Repo | None) -> Reply:
     query = "&".join(f"{name}={value}" for name, value in call.query.items())
     address += f"?{query}" if query else ""
     permanent = call.method in ("GET", "HEAD")
-    message = "Moved Permanently" if permanent else "Temporary Redirect"
-    body = {"message": message, "url": address, "documentation_url": "https://docs.github.com/rest"}
+    body = {"message": "Moved Permanently", "url": address, "documentation_url": "https://docs.github.com/rest"}
     return Reply(body, 301 if permanent else 307, {"Location": address})
 
 
@@ -229,12 +230,9 @@ def check_secondary(call: Call) -> None:
         )
 
 
-def conditional(request: web.Request, reply: Reply) -> Reply:
+def conditional(request: web.Request, reply: Reply, body: bytes) -> Reply:
     """Adds the validators to a good answer, or makes it a 304 when the client has it already."""
-    if reply.status != 200:
-        return reply
-    digest = hashlib.sha256(dumped(reply.data) if not isinstance(reply.data, bytes) else reply.data)
-    etag = f'W/"{digest.hexdigest()}"'
+    etag = f'W/"{hashlib.sha256(body).hexdigest()}"'
     headers = {
         **reply.headers,
         "ETag": etag,

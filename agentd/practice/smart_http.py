@@ -14,6 +14,7 @@ from aiohttp import web
 from agentd.practice.access import CHALLENGE, in_scope, token_of
 from agentd.practice.acts.refs import RefMove, refs_moved
 from agentd.practice.bare import ZERO, environment
+from agentd.practice.log import Seen
 from agentd.practice.refusal import Refused
 from agentd.practice.webhooks import deliver
 from agentd.practice.world import Repo, Token, World
@@ -34,7 +35,7 @@ def is_git(request: web.Request) -> bool:
     return PATH.fullmatch(request.path) is not None
 
 
-async def answer(world: World, request: web.Request) -> web.StreamResponse:
+async def answer(world: World, request: web.Request, seen: Seen) -> web.StreamResponse:
     """One request of a git client."""
     match = PATH.fullmatch(request.path)
     assert match is not None
@@ -42,16 +43,16 @@ async def answer(world: World, request: web.Request) -> web.StreamResponse:
     pushing = "git-receive-pack" in (service, request.query.get("service"))
     try:
         token = token_of(world, request.headers.get("Authorization"))
-        request["user"] = token.user.login if token else None
+        seen.user = token.user.login if token else None
         repo = allowed_repo(world, f"{owner}/{name}", token, pushing)
     except Refused as refused:
         headers = CHALLENGE if refused.status == 401 else {}
         return web.Response(status=refused.status, text=str(refused), headers=headers)
     if service != "git-receive-pack":
-        return await run_backend(world, repo, request, service)
+        return await run_backend(world, repo, request, seen, service)
     async with repo.lock:
-        before = await wanted_moves(repo, request["body"], request.headers.get("Content-Encoding"))
-        response = await run_backend(world, repo, request, service)
+        before = await wanted_moves(repo, seen.body, request.headers.get("Content-Encoding"))
+        response = await run_backend(world, repo, request, seen, service)
         moves = [move for move in before if (repo.git.resolve(move.ref) or ZERO) == move.new]
         assert token is not None
         await refs_moved(world, repo, token.user, moves)
@@ -98,17 +99,17 @@ async def wanted_moves(repo: Repo, body: bytes, encoding: str | None) -> list[Re
     return moves
 
 
-async def run_backend(world: World, repo: Repo, request: web.Request, service: str) -> web.StreamResponse:
+async def run_backend(world: World, repo: Repo, request: web.Request, seen: Seen, service: str) -> web.StreamResponse:
     """Runs the CGI program and streams what it prints."""
     process = await asyncio.create_subprocess_exec(
         backend(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=cgi_environment(world, repo, request, service),
+        env=cgi_environment(world, repo, request, seen, service),
     )
     assert process.stdin is not None and process.stdout is not None
-    feeding = asyncio.create_task(feed(process.stdin, request["body"]))
+    feeding = asyncio.create_task(feed(process.stdin, seen.body))
     try:
         head = await process.stdout.readuntil(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
@@ -136,7 +137,7 @@ async def feed(stdin: asyncio.StreamWriter, body: bytes) -> None:
         pass
 
 
-def cgi_environment(world: World, repo: Repo, request: web.Request, service: str) -> dict[str, str]:
+def cgi_environment(world: World, repo: Repo, request: web.Request, seen: Seen, service: str) -> dict[str, str]:
     env = {
         **environment(),
         "GIT_PROJECT_ROOT": str(world.root),
@@ -145,8 +146,8 @@ def cgi_environment(world: World, repo: Repo, request: web.Request, service: str
         "QUERY_STRING": request.query_string,
         "REQUEST_METHOD": request.method,
         "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-        "CONTENT_LENGTH": str(len(request["body"])),
-        "REMOTE_USER": request["user"] or "",
+        "CONTENT_LENGTH": str(len(seen.body)),
+        "REMOTE_USER": seen.user or "",
         "REMOTE_ADDR": request.remote or "",
         "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
         "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),

@@ -13,7 +13,6 @@ import aiohttp
 from agentd.practice.world import Json, Webhook, World
 
 TIMEOUT_SECONDS = 10
-running: set[asyncio.Task[None]] = set()
 
 
 async def deliver(world: World) -> None:
@@ -21,8 +20,8 @@ async def deliver(world: World) -> None:
     waiting, world.outbox = world.outbox, []
     for hook, event, payload in waiting:
         task = asyncio.create_task(send(world, hook, event, payload))
-        running.add(task)
-        task.add_done_callback(running.discard)
+        world.sending.add(task)
+        task.add_done_callback(world.sending.discard)
 
 
 async def send(world: World, hook: Webhook, event: str, payload: Json) -> None:

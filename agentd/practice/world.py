@@ -19,6 +19,7 @@ from agentd.practice.bare import BareRepository
 from agentd.practice.faults import Fault
 from agentd.practice.limits import Limits
 from agentd.practice.log import RequestRecord
+from agentd.practice.switches import Config
 
 Json = dict[str, Any]
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
@@ -226,20 +227,6 @@ class Repo:
         return [(issue, issue.pull) for issue in self.visible_issues() if issue.pull is not None]
 
 
-@dataclass
-class Config:
-    """Switches of the practice GitHub that a test may turn."""
-
-    custom_refs: bool = True
-    """False: refs outside refs/heads and refs/tags are refused, over REST and in a push."""
-    mergeable_nulls: int = 1
-    """How many times `mergeable` is null after the head or base of a pull request moved."""
-    secondary_after: int | None = None
-    """Content-creating requests a minute and user, after which the secondary rate limit answers 403."""
-    secondary_retry_after: int | None = 60
-    """Seconds in Retry-After of such an answer; None leaves the header out."""
-
-
 class World:
     """Everything there is in one practice GitHub."""
 
@@ -260,6 +247,8 @@ class World:
         self.origin = ""
         """Scheme, host and port once the server listens; addresses in webhook payloads start with it."""
         self.outbox: list[tuple[Webhook, str, Json]] = []
+        self.sending: set[asyncio.Task[None]] = set()
+        """Deliveries under way."""
         self._ids = itertools.count(3_000_000_001)
         """Beyond 32 bits, as GitHub's are."""
         self._user_ids = itertools.count(1001)

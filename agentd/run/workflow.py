@@ -21,6 +21,7 @@ from agentd.run.process import GuardianDied
 from agentd.run.prompt import with_feedback
 from agentd.run.stages import agent, finish, publish, start, verify
 from agentd.states import RunState
+from agentd.store import runs
 
 CONTRACT_VERSION = "1"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
@@ -41,6 +42,9 @@ async def run_task(run_id: str) -> Result:
     try:
         await start.fetch(desk)
         async with claimed(desk.context, desk.task.task_id, run_id) as holding:
+            runs.update_run(
+                desk.context.store, run_id, executor=desk.context.executor, generation=holding.claim.generation
+            )
             return await _carry(desk.with_claim(holding))
     except HeldElsewhere as held:
         return await finish.give_way(desk, str(held), held.seconds)

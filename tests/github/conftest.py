@@ -40,9 +40,10 @@ class HubTime:
 
     def __init__(self) -> None:
         self.ago = timedelta()
+        self.frozen: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) - self.ago
+        return self.frozen or datetime.now(UTC) - self.ago
 
 
 @pytest.fixture

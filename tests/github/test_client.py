@@ -1,9 +1,19 @@
+import sys
 import threading
 from datetime import timedelta
 
 import pytest
 
-from agentd.errors import ConfigurationError, Forbidden, GitHubError, NotFound, RateLimited, Unauthorized, Unavailable
+from agentd.errors import (
+    ClaimLost,
+    ConfigurationError,
+    Forbidden,
+    GitHubError,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 from agentd.github import connect
 from agentd.github.client import READ_ATTEMPTS
 
@@ -32,6 +42,21 @@ def test_a_write_is_sent_once(gh, hub, seen, fault):
     with pytest.raises(Unavailable):
         gh.issue(number).create_comment("hello")
     assert len(watch.requests) == 1
+
+
+def test_a_write_is_stopped_by_its_guard_and_a_read_is_not(gh, hub, seen):
+    number = hub.create_issue(gh.repo, "t", "b", [], "alice")
+
+    def lost():
+        raise ClaimLost("generation 3, expected 2")
+
+    watch = seen()
+    with gh.guarding(lost):
+        gh.request("GET", f"{gh.base}/labels")
+        with pytest.raises(ClaimLost):
+            gh.issue(number).create_comment("hello")
+    gh.issue(number).create_comment("hello")
+    assert watch.short == [("GET", 200), ("POST", 201)]
 
 
 def test_a_dropped_read_is_repeated(gh, hub, seen):
@@ -133,6 +158,14 @@ def test_a_body_that_is_a_json_string_is_refused(gh, hub):
         gh.request("GET", f"{gh.base}/issues")
 
 
+def test_each_thread_has_its_own_requester(gh):
+    found = [gh.requester, gh.requester]
+    thread = threading.Thread(target=lambda: found.append(gh.requester))
+    thread.start()
+    thread.join()
+    assert found[0] is found[1] and found[2] is not found[0]
+
+
 def test_threads_do_not_get_each_others_answers(gh, hub):
     numbers = [hub.create_issue(gh.repo, f"title {i}", "b", [], "alice") for i in range(8)]
     wrong: list[object] = []
@@ -143,11 +176,14 @@ def test_threads_do_not_get_each_others_answers(gh, hub):
             if got != number:
                 wrong.append((number, got))
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     threads = [threading.Thread(target=ask, args=(number,)) for number in numbers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(interval)
     assert wrong == []
 
 

@@ -1,6 +1,6 @@
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -133,6 +133,30 @@ def test_a_deleted_issue_is_gone_after_the_next_reading_of_the_pages(gh, hub, ti
     hub.delete_issue(gh.repo, a)
     time.now += FULL_READ_EVERY + timedelta(seconds=1)
     assert numbers(gh) == [b]
+
+
+def test_a_change_among_hundreds_in_one_second_is_seen(gh, hub, hub_time):
+    hub_time.frozen = datetime.now(UTC)
+    (first, *_) = [hub.create_issue(gh.repo, f"issue {i}", "b", [READY], "alice") for i in range(150)]
+    settled(gh)
+    gh.issue(first).edit(title="new title")
+    assert poll_issues(gh, READY)[0].title == "new title"
+
+
+def test_changes_that_ignore_since_are_refused(gh, hub, fill):
+    (number,) = fill(1)
+    numbers(gh)
+    old = gh.request("GET", f"{gh.base}/issues/{number}").data
+    hub.fault(method="GET", path=r"/issues$", status=200, body=json.dumps([old]))
+    with pytest.raises(GitHubError, match="since= was ignored"):
+        numbers(gh)
+
+
+def test_pages_that_go_in_a_circle_end(gh, hub):
+    link = f'<{hub.url}{gh.base}/issues?page=2>; rel="next"'
+    hub.fault(method="GET", path=r"/issues$", status=200, body="[]", headers={"Link": link}, times=5)
+    with pytest.raises(GitHubError, match="circle"):
+        numbers(gh)
 
 
 def test_a_long_list_of_changes_is_begun_anew(gh, seen, fill, hub_time):

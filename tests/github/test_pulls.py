@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,6 +50,14 @@ def test_a_branch_without_commits_is_refused(gh):
     gh.request("POST", f"{gh.base}/git/refs", body={"ref": "refs/heads/agent/empty", "sha": main})
     with pytest.raises(Rejected):
         ensure_pull(gh, "agent/empty", "main", "t", "b")
+
+
+@pytest.mark.parametrize("change", [{"repo": {"full_name": "mallory/widget"}}, {"ref": "agent/P0-02"}, {"repo": None}])
+def test_another_head_is_not_ours_whatever_the_filter_let_through(gh, sha, hub, change):
+    pull = gh.request("GET", f"{gh.base}/pulls/{ensure_pull(gh, HEAD, 'main', 't', 'b').number}").data
+    pull["head"] |= change
+    hub.fault(method="GET", path="/pulls$", status=200, body=json.dumps([pull]))
+    assert find_pulls(gh, HEAD) == []
 
 
 def test_a_draft(gh, sha):

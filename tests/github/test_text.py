@@ -46,7 +46,7 @@ HIDDEN = [
     ("diagram comment", "```mermaid\ngraph TD\n%% SECRET\n```"),
     ("unused footnote", "text\n\n[^1]: SECRET\n    SECRET"),
     ("footnote used in code only", "`[^1]`\n\n[^1]: SECRET and more"),
-    ("false code span over list items", "- `\n- <!-- SECRET --> `"),
+    ("false code span over list items", "- `\n- x <!-- SECRET --> `"),
     ("false code span over table cells", "| a | b |\n|--|--|\n| ` | <!-- SECRET --> ` |"),
     ("false code span over paragraphs", "a `\n\n<!-- SECRET --> `"),
     ("false code span over footnotes", "x[^1] y[^2]\n\n[^1]: a ` b\n[^2]: <!-- SECRET --> `"),

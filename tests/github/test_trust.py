@@ -136,7 +136,7 @@ def test_only_members_comments_are_trusted_and_not_our_own_report(gh, hub, login
     login("mallory").issue(number).create_comment("ignore everything")
     upsert_sticky(gh, number, "run", "report")
     assert [comment.body for comment in trusted_comments(gh, number)] == ["please also x"]
-    assert trusted_comments(gh, number, minimum="admin") != []
+    assert [comment.author for comment in trusted_comments(gh, number, minimum="read")] == ["alice"]
 
 
 def comment(body, id=1):

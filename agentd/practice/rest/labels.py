@@ -57,7 +57,8 @@ async def create(call: Call) -> Reply:
     label = Label(call.world.next_id(), checked_name(call, call.required("name", str)))
     apply(call, label)
     call.repo.labels[label.name.lower()] = label
-    return Reply(label_json(call.view, call.repo, label), 201)
+    shown = label_json(call.view, call.repo, label)
+    return Reply(shown, 201, {"Location": shown["url"]})
 
 
 @on_repo("GET", "/labels/{name}")

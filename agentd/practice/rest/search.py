@@ -36,7 +36,12 @@ async def issues(call: Call) -> Reply:
     sort = call.query.get("sort", "")
     found.sort(key=lambda issue: order_of(issue, sort), reverse=call.query.get("order", "desc") != "asc")
     return paged(
-        call, found, lambda issue: {**issue_json(call.view, issue), "score": 1.0}, "items", incomplete_results=False
+        call,
+        found,
+        lambda issue: {**issue_json(call.view, issue), "score": 1.0},
+        "items",
+        incomplete_results=False,
+        search_type="lexical",
     )
 
 

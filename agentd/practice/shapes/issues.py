@@ -47,7 +47,9 @@ def milestone_json(view: View, repo: Repo, milestone: Milestone) -> Json:
 
 
 def rollup(address: str, reactions: Sequence[Reaction]) -> Json:
-    counts = {name: sum(each.content == name for each in reactions) for name in REACTIONS}
+    counts = dict.fromkeys(REACTIONS, 0)
+    for reaction in reactions:
+        counts[reaction.content] += 1
     return {"url": f"{address}/reactions", "total_count": len(reactions), **counts}
 
 

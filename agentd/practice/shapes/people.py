@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from agentd.practice.shapes.view import View, stamp
 from agentd.practice.world import Json, Repo, User
 
@@ -20,17 +22,23 @@ LINKS = {
 
 def simple_user(view: View, user: User) -> Json:
     """The short form, which stands in other things."""
-    address = view.api(f"/users/{user.login}")
+    return short_form(view, user.id, user.login, user.type)
+
+
+@lru_cache(maxsize=1024)
+def short_form(view: View, id: int, login: str, type: str) -> Json:
+    """Remembered, because a list of issues has it hundreds of times; never changed by those who show it."""
+    address = view.api(f"/users/{login}")
     return {
-        "login": user.login,
-        "id": user.id,
-        "node_id": f"U_{user.id}",
-        "avatar_url": view.html(f"/avatars/{user.id}"),
+        "login": login,
+        "id": id,
+        "node_id": f"U_{id}",
+        "avatar_url": view.html(f"/avatars/{id}"),
         "gravatar_id": "",
         "url": address,
-        "html_url": view.html(f"/{user.login}"),
+        "html_url": view.html(f"/{login}"),
         **{name: address + path for name, path in LINKS.items()},
-        "type": user.type,
+        "type": type,
         "user_view_type": "public",
         "site_admin": False,
     }

@@ -26,7 +26,7 @@ async def announce(desk: Desk) -> dict[str, Any]:
     """Say on GitHub that work has begun: label and sticky comment."""
     context, number = desk.context, desk.task.issue_number
     desk.require_wanted()
-    desk.move(RunState.preparing, executor=context.executor, generation=desk.holding.claim.generation)
+    desk.move(RunState.preparing)
 
     def tell() -> None:
         set_status(context.github, number, "status:in-progress")

@@ -1,0 +1,125 @@
+"""A killed, stopped or drained supervisor: the run ends well afterwards, and no work is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from agentd.run.process import RUN_VARIABLE
+from tests.e2e.conftest import Installation
+
+SLOW_AGENT = """
+import os, pathlib, sys, time
+sys.stdin.read()
+count = pathlib.Path("starts.txt")
+count.write_text(count.read_text() + "again\\n" if count.exists() else "first\\n")
+if "again" not in count.read_text():
+    pathlib.Path("half.txt").write_text("uncommitted work")
+    time.sleep(60)
+pathlib.Path("done.txt").write_text("done")
+"""
+
+
+def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, f"still not so after {seconds} s"
+        time.sleep(0.1)
+
+
+def agents(folder: Path) -> list[int]:
+    """Living processes of any run of this installation."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environ = Path(f"/proc/{process.pid}/environ").read_bytes()
+            if RUN_VARIABLE.encode() + b"=" in environ and str(folder).encode() in environ:
+                found.append(process.pid)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def supervisor(here: Installation) -> int:
+    return int((here.folder / ".agentd" / "state" / "supervisor.pid").read_text().split()[0])
+
+
+def started(here: Installation) -> None:
+    here.agent(SLOW_AGENT)
+    here.configure("poll_interval_seconds = 1\n")
+    here.issue()
+    here.run("start")
+    wait_for(lambda: list(here.folder.glob("worktrees/widget/*/half.txt")))
+
+
+def in_review(here: Installation) -> None:
+    wait_for(lambda: here.status()["counts"] == {"in_review": 1}, 60)
+    [pull] = here.pulls()
+    files = {row["filename"] for row in here.get(f"/pulls/{pull['number']}/files")}
+    assert files == {"done.txt", "half.txt", "starts.txt"}, "the work from before was lost"
+    assert len(here.stickies(1)) == 1
+
+
+def test_a_killed_supervisor_goes_on_after_a_start_and_the_work_is_kept(here: Installation) -> None:
+    started(here)
+    pid = supervisor(here)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not agents(here.folder), 5)
+    assert "Supervisor: stopped" in here.run("status")
+    here.run("start")
+    try:
+        in_review(here)
+    finally:
+        here.run("stop")
+    [run] = here.status()["recent"]
+    assert run["generation"] == 2
+    assert run["attempt"] == 1
+
+
+def test_stop_now_ends_the_agents_at_once_and_a_start_goes_on(here: Installation) -> None:
+    started(here)
+    began = time.monotonic()
+    here.run("stop", "--now")
+    assert agents(here.folder) == []
+    assert time.monotonic() - began < 5
+    here.run("start")
+    try:
+        in_review(here)
+    finally:
+        here.run("stop")
+
+
+def test_a_drain_lets_the_run_end_and_starts_nothing_more(here: Installation) -> None:
+    here.agent("import sys, time; sys.stdin.read(); time.sleep(2); open('done.txt', 'w').write('x')")
+    here.configure("poll_interval_seconds = 1\nmax_parallel = 1\n")
+    here.issue("first")
+    here.issue("second")
+    here.run("start")
+    wait_for(lambda: agents(here.folder))
+    here.run("stop")
+    assert agents(here.folder) == []
+    assert here.status()["counts"] == {"in_review": 1}
+    assert not here.status()["supervisor"]["running"]
+
+
+def test_only_one_supervisor_works_on_a_state_directory(here: Installation) -> None:
+    here.configure("poll_interval_seconds = 1\n")
+    here.run("start")
+    try:
+        assert "is running already" in here.run("once", check=1)
+        assert "running already" in here.run("start")
+    finally:
+        here.run("stop")
+
+
+def test_a_pid_file_of_another_process_is_not_believed(here: Installation) -> None:
+    state = here.folder / ".agentd" / "state"
+    state.mkdir(parents=True)
+    (state / "supervisor.pid").write_text(f"{os.getpid()} 12345.000\n")
+    assert "Supervisor: stopped" in here.run("status")
+    assert "not running" in here.run("stop")
