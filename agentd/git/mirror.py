@@ -94,6 +94,21 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
     return sha
 
 
+def fetch_claims(mirror: Mirror) -> None:
+    """Bring all claims of the remote up to date."""
+    with mirror.locked():
+        mirror.git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--prune",
+            mirror.url,
+            "+refs/agentd/claims/*:refs/agentd/seen/*",
+            token=mirror.token,
+        )
+
+
 def resolve(mirror: Mirror, ref: str) -> str | None:
     """The commit that a full ref name points at, or None when there is no such ref."""
     found = mirror.git("for-each-ref", "--format=%(refname) %(objectname)", ref)

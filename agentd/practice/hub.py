@@ -83,7 +83,7 @@ class PracticeGitHub:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=GRACE_SECONDS)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=GRACE_SECONDS, auto_decompress=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self._port)
         await site.start()

@@ -138,6 +138,15 @@ def take(context: Context, task_id: str, run_id: str) -> Holding:
     return Holding(context, claim, before + settings.lease_seconds, before + settings.remote_lease_seconds)
 
 
+def is_over(context: Context, task_id: str, seen: str) -> bool:
+    """True when the remote claim at commit `seen` may be taken over."""
+    try:
+        _require_free(context, task_id, seen)
+    except HeldElsewhere:
+        return False
+    return True
+
+
 def _require_free(context: Context, task_id: str, seen: str) -> None:
     """Raises HeldElsewhere while a foreign installation's claim lives. Its text is untrusted."""
     try:

@@ -119,6 +119,11 @@ def open_desk(context: Context, run_id: str) -> Desk:
     return Desk(context, run, Order.model_validate(runs.order_of(context.store, run_id)))
 
 
+def hold_scope(run_id: str) -> str:
+    """Scope of the hold of a run that waits for GitHub or the network."""
+    return f"run:{run_id}"
+
+
 async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
     """Do something outside, in a thread, under the claim; wait and try again while GitHub or the network is ill.
 
@@ -146,7 +151,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
             wait, rule, said = attempts.backoff_seconds(number + 1), "remote_unavailable", str(error)
         else:
             if number:
-                holds.lift(context.store, f"run:{desk.run.run_id}")
+                holds.lift(context.store, hold_scope(desk.run.run_id))
             return done
         wait = max(1.0, wait)
         holds.hold(
@@ -155,7 +160,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
                 control="outside",
                 rule_id=rule,
                 decision=Decision.hold,
-                scope=f"run:{desk.run.run_id}",
+                scope=hold_scope(desk.run.run_id),
                 observed=f"{what}: {said}",
                 retry_at=context.clock.now() + timedelta(seconds=wait),
             ),

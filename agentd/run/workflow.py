@@ -16,12 +16,12 @@ from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
 from agentd.run.claim import HeldElsewhere, claimed
 from agentd.run.context import Context
-from agentd.run.desk import Desk, RunEnd, open_desk
+from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
 from agentd.run.process import GuardianDied
 from agentd.run.prompt import with_feedback
 from agentd.run.stages import agent, finish, publish, start, verify
 from agentd.states import RunState
-from agentd.store import runs
+from agentd.store import holds, runs
 
 CONTRACT_VERSION = "1"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
@@ -45,7 +45,9 @@ async def run_task(run_id: str) -> Result:
             runs.update_run(
                 desk.context.store, run_id, executor=desk.context.executor, generation=holding.claim.generation
             )
-            return await _carry(desk.with_claim(holding))
+            ended = await _carry(desk.with_claim(holding))
+            holds.lift(desk.context.store, hold_scope(run_id))
+            return ended
     except HeldElsewhere as held:
         return await finish.give_way(desk, str(held), held.seconds)
     except RefusedRef as refused:

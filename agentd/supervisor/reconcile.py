@@ -6,6 +6,7 @@ Each part looks at the world as it is now, so a missed tick, a crash or an edit 
 from __future__ import annotations
 
 from agentd.errors import NotFound
+from agentd.git.mirror import fetch_claims, seen_claim
 from agentd.git.workspace import remove
 from agentd.github.comments import upsert_sticky
 from agentd.github.issues import close_issue, get_issue
@@ -13,6 +14,7 @@ from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
 from agentd.model import Issue, Run
 from agentd.run import engine
+from agentd.run.claim import is_over
 from agentd.run.context import Context, executor_is_dead
 from agentd.run.desk import open_desk
 from agentd.run.process import tree_is_gone
@@ -21,7 +23,7 @@ from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
 from agentd.store import attempts, claims, holds, runs
 from agentd.supervisor.admission import READY
-from agentd.supervisor.tasks import status_label
+from agentd.supervisor.tasks import status_label, task_id_of
 from agentd.supervisor.world import World
 
 LOOKS_PER_TICK = 10
@@ -31,30 +33,71 @@ LOOKS_PER_TICK = 10
 async def revive(context: Context) -> list[str]:
     """Runs whose executor is dead go on here; the ids of those that were taken up.
 
-    A claim of a dead executor is ended only when its process tree is confirmed gone.
+    A claim of a dead executor is ended only when its process tree is confirmed gone. A run of this process that the
+    engine has no more was ended by an error that no stage expected: it fails, so that it holds no slot for ever.
     """
+    candidates = [run for run in runs.active_runs(context.store) if _is_ours_to_look_at(context, run)]
+    if not candidates:
+        return []
+    known = await engine.active()
     revived = []
-    known: dict[str, str] | None = None
-    for run in runs.active_runs(context.store):
-        if run.executor == context.executor and run.state is not RunState.queued:
-            continue
-        if run.executor != context.executor and not executor_is_dead(run.executor):
-            continue
-        if not tree_is_gone(context.run_dir(run.run_id)):
-            continue
-        known = await engine.active() if known is None else known
+    for run in candidates:
+        holder = known.get(run.run_id)
         if run.executor != context.executor:
-            holder = f"{context.store.installation_id()}/{run.executor}"
-            claims.expire_holder(context.store, holder)
+            claims.expire_holder(context.store, f"{context.store.installation_id()}/{run.executor}")
             runs.update_run(context.store, run.run_id, executor=context.executor)
-        if run.run_id not in known:
+        if holder is None and run.state is RunState.queued:
             await engine.enqueue(run.run_id)
-        elif known[run.run_id] != context.executor:
-            engine.requeue_dead([run.run_id], known[run.run_id])
-        else:
+        elif holder is None:
+            _give_up(context, run.run_id)
+            continue
+        elif holder == context.executor or not engine.requeue_dead([run.run_id], holder):
             continue
         revived.append(run.run_id)
     return revived
+
+
+def _is_ours_to_look_at(context: Context, run: Run) -> bool:
+    dead = run.executor != context.executor and executor_is_dead(run.executor)
+    return (run.executor == context.executor or dead) and tree_is_gone(context.run_dir(run.run_id))
+
+
+def _give_up(context: Context, run_id: str) -> None:
+    run = runs.get_run(context.store, run_id)
+    if run is None or run.state not in ACTIVE:
+        return  # it ended between the two looks
+    attempts.settle(context.store, run_id, "infrastructure")
+    used = attempts.counts(context.store, run.task_id).get("infrastructure", 0)
+    last = used >= context.settings.retries.infrastructure
+    state = RunState.failed if last else RunState.failed_retry
+    reason = "an error inside agentd; the log of the supervisor has it"
+    runs.change_state(context.store, run_id, state, reason=reason)
+    context.emit("run_failed", run, {"reason": reason}, status="failed", source="reconciler")
+
+
+def free_stranded(context: Context, world: World) -> bool:
+    """Issues in progress that nobody works on go back to todo: a lost store, a crash, a foreign claim that ran out.
+
+    Without claims on the remote only tasks that this store knows can be judged.
+    """
+    told = {run.issue_number for run in world.latest.values() if STATUS_LABEL[run.state] is not None}
+    waiting = [
+        issue
+        for issue in world.issues.values()
+        if status_label(issue.labels) == "status:in-progress" and issue.number not in told
+    ]
+    if not waiting:
+        return False
+    remote = context.settings.claim.remote
+    if remote:
+        fetch_claims(context.mirror)
+    freed = False
+    for issue in waiting:
+        task_id = task_id_of(issue)
+        seen = seen_claim(context.mirror, task_id) if remote else None
+        if task_id in world.latest if not remote else seen is None or is_over(context, task_id, seen):
+            freed |= set_status(context.github, issue.number, "status:todo", issue.labels)
+    return freed
 
 
 def follow_people(context: Context, world: World) -> bool:
@@ -119,9 +162,11 @@ def cancel_run(context: Context, run_id: str, reason: str) -> None:
 def _settle_labels(context: Context, run: Run, issue: Issue) -> bool:
     current, wanted = status_label(issue.labels), STATUS_LABEL[run.state]
     if wanted is None:
-        return _unstick(context, run, issue, current)
-    if run.state is RunState.queued or current == wanted:
-        if run.label != wanted and current == wanted and run.state is not RunState.queued:
+        return False
+    if run.state in ACTIVE and run.label != wanted:
+        return False  # it has not announced itself, and may find that somebody else has the claim
+    if current == wanted:
+        if run.label != wanted:
             runs.update_run(context.store, run.run_id, label=wanted)
         return False
     if run.label == current == "status:todo":
@@ -145,15 +190,6 @@ def _requeue(context: Context, run: Run) -> bool:
         runs.change_state(context.store, run.run_id, RunState.cancelled, reason="superseded: status:todo was set")
     else:
         runs.update_run(context.store, run.run_id, label="status:todo")
-    return True
-
-
-def _unstick(context: Context, run: Run, issue: Issue, current: str | None) -> bool:
-    """An open issue must not stay in-progress without a run: whoever crashed there never said so."""
-    if run.state is not RunState.cancelled or current != "status:in-progress" or run.label != "status:in-progress":
-        return False
-    set_status(context.github, issue.number, "status:todo", issue.labels)
-    runs.update_run(context.store, run.run_id, label="status:todo")
     return True
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agentd.errors import ConfigurationError, GitHubError, RateLimited, Unauthorized, Unavailable
+from agentd.errors import ConfigurationError, GitError, GitHubError, RateLimited, Unauthorized, Unavailable
 from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
 from agentd.run import engine
@@ -21,6 +21,7 @@ from agentd.supervisor.plan import Candidate, plan
 from agentd.supervisor.tasks import profile_name, task_of
 from agentd.supervisor.world import World, observe
 
+STRAYS_SECONDS = 60.0
 GITHUB = "github"
 """Scope of the hold while GitHub may not, or cannot, be asked."""
 
@@ -30,6 +31,8 @@ class Memory:
     """What one supervisor process remembers between ticks; all of it may be forgotten."""
 
     admissions: dict[int, tuple[datetime, Admission]] = field(default_factory=dict)
+    strays_due: float = 0.0
+    """boot time from which stranded issues are looked for again"""
     troubles: int = 0
     """ticks in a row that GitHub was out of reach"""
 
@@ -50,11 +53,11 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Ti
     if hold is not None and hold.retry_at is not None and hold.retry_at > context.clock.now():
         return Tick([], [], revived)
     try:
-        world = await asyncio.to_thread(_look, context, dry_run)
+        world = await asyncio.to_thread(_look, context, memory, dry_run)
         candidates = await asyncio.to_thread(_decide, context, memory, world, dry_run)
     except Unauthorized:
         raise
-    except (RateLimited, Unavailable) as error:
+    except (RateLimited, Unavailable, GitError) as error:
         memory.troubles += 1
         _hold_github(context, memory, error)
         return Tick([], [], revived)
@@ -64,12 +67,15 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Ti
     return Tick(candidates, started, revived)
 
 
-def _look(context: Context, dry_run: bool) -> World:
+def _look(context: Context, memory: Memory, dry_run: bool) -> World:
     world = observe(context)
     if dry_run:
         return world
     changed = reconcile.follow_pulls(context)
     changed |= reconcile.follow_people(context, world)
+    if context.clock.boottime() >= memory.strays_due:
+        changed |= reconcile.free_stranded(context, world)
+        memory.strays_due = context.clock.boottime() + STRAYS_SECONDS
     return observe(context) if changed else world
 
 
@@ -150,7 +156,7 @@ def _tell(context: Context, candidate: Candidate, verdict: Verdict, dry_run: boo
         raise
 
 
-def _hold_github(context: Context, memory: Memory, error: RateLimited | Unavailable) -> None:
+def _hold_github(context: Context, memory: Memory, error: RateLimited | Unavailable | GitError) -> None:
     if isinstance(error, RateLimited):
         rule, until = f"rate_limit_{error.kind}", error.retry_at
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -184,3 +185,19 @@ def test_contents_need_the_sha_that_is_there(bob: Caller) -> None:
     sha = bob("GET", "/contents/a/b.txt").json()["sha"]
     assert bob("DELETE", "/contents/a/b.txt", {"message": "m", "sha": sha}).status_code == 200
     assert bob("GET", "/contents/a/b.txt").status_code == 404
+
+
+def test_a_fetch_whose_request_git_compresses_is_answered(hub: PracticeGitHub, tmp_path: Path) -> None:
+    """git packs its request with gzip from 1 KiB on, which a client with many refs soon reaches."""
+    hub.add_user("carol")
+    hub.add_repo("carol/many", files={"a": "a"})
+    clone = tmp_path / "many"
+    run = functools.partial(subprocess.run, check=True, capture_output=True)
+    run(["git", "clone", "--quiet", f"{hub.url}/carol/many.git", str(clone)])
+    names = ["-c", "user.name=c", "-c", "user.email=c@example.org"]
+    for number in range(64):
+        run(["git", *names, "commit", "--quiet", "--allow-empty", "-m", str(number)], cwd=clone)
+        run(["git", "branch", f"mine-{number}"], cwd=clone)
+    sha = hub.commit("carol/many", "main", {"a": "b"}, author="carol")
+    run(["git", "fetch", "--quiet", "origin"], cwd=clone)
+    assert run(["git", "rev-parse", "origin/main"], cwd=clone).stdout.decode().strip() == sha
