@@ -12,6 +12,7 @@ from agentd.model import Decision, Run, Verdict
 from agentd.run import engine
 from agentd.run.context import Context
 from agentd.run.report import STICKY
+from agentd.run.stages.finish import REFUSED
 from agentd.store import holds
 from agentd.store.attempts import backoff_seconds
 from agentd.supervisor import reconcile
@@ -52,6 +53,7 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Ti
     hold = holds.holds(context.store).get(GITHUB)
     if hold is not None and hold.retry_at is not None and hold.retry_at > context.clock.now():
         return Tick([], [], revived)
+    _preflight(context)
     try:
         world = await asyncio.to_thread(_look, context, memory, dry_run)
         candidates = await asyncio.to_thread(_decide, context, memory, world, dry_run)
@@ -65,6 +67,15 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Ti
     holds.lift(context.store, GITHUB)
     started = [] if dry_run else await _dispatch(context, memory, candidates)
     return Tick(candidates, started, revived)
+
+
+def _preflight(context: Context) -> None:
+    """End the hold of everything when its cause is gone, or worth another try."""
+    hold = holds.holds(context.store).get("*")
+    if hold is not None and hold.rule_id == REFUSED:
+        due = hold.retry_at is not None and hold.retry_at <= context.clock.now()
+        if due or not context.settings.claim.remote:
+            holds.lift(context.store, "*")
 
 
 def _look(context: Context, memory: Memory, dry_run: bool) -> World:

@@ -20,6 +20,9 @@ from agentd.store import attempts, holds, runs
 
 ISSUE_CLOSED = "the issue was closed"
 NOT_READY = "the label agent-ready was removed"
+REFUSED = "claim_ref_refused"
+"""Rule of the hold while the remote takes no claims."""
+TRY_CLAIMS_AGAIN = timedelta(minutes=10)
 QUIET = frozenset({ISSUE_CLOSED, NOT_READY})
 """Reasons of a cancelled run after which the issue needs no status label: a person has spoken already."""
 USED_UP: dict[Cause, RunState] = {
@@ -120,10 +123,11 @@ async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
         context.store,
         Verdict(
             control="claim",
-            rule_id="claim_ref_refused",
+            rule_id=REFUSED,
             decision=Decision.hold,
             scope="*",
             observed=str(refused),
+            retry_at=context.clock.now() + TRY_CLAIMS_AGAIN,
             action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
         ),
     )
