@@ -99,7 +99,8 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
                 told(await tick(context, memory))
                 project(context.store, context.settings.state_dir, context.settings.log_dir)
                 await _rest(context, stop)
-            await _until_ended(context, [run.run_id for run in runs.active_runs(context.store)], stop)
+            ours = [run_id for run_id, executor in (await engine.active()).items() if executor == context.executor]
+            await _until_ended(context, ours, stop)
         finally:
             project(context.store, context.settings.state_dir, context.settings.log_dir)
 
@@ -135,8 +136,10 @@ async def _rest(context: Context, stop: Stop) -> None:
 
 
 async def _until_ended(context: Context, run_ids: list[str], stop: Stop) -> None:
-    """Wait for runs; a second signal stops them now."""
-    while any(run.run_id in run_ids for run in runs.active_runs(context.store)):
+    """Wait for runs, until also their last words are said; a second signal stops them now."""
+    while any(run.run_id in run_ids for run in runs.active_runs(context.store)) or not (
+        await engine.active()
+    ).keys().isdisjoint(run_ids):
         if stop.asked >= 2:
             context.stopping.set()
             await _trees_gone(context, run_ids)

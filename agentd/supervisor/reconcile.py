@@ -33,33 +33,25 @@ LOOKS_PER_TICK = 10
 async def revive(context: Context) -> list[str]:
     """Runs whose executor is dead go on here; the ids of those that were taken up.
 
-    A claim of a dead executor is ended only when its process tree is confirmed gone. A run of this process that the
-    engine has no more was ended by an error that no stage expected: it fails, so that it holds no slot for ever.
+    A claim of a dead executor is ended only when its process tree is confirmed gone. A run that the engine has no
+    more was ended by an error that no stage expected: it fails, so that it holds no slot for ever.
     """
-    candidates = [run for run in runs.active_runs(context.store) if _is_ours_to_look_at(context, run)]
-    if not candidates:
-        return []
     known = await engine.active()
     revived = []
-    for run in candidates:
-        holder = known.get(run.run_id)
-        if run.executor != context.executor:
-            claims.expire_holder(context.store, f"{context.store.installation_id()}/{run.executor}")
-            runs.update_run(context.store, run.run_id, executor=context.executor)
-        if holder is None and run.state is RunState.queued:
+    for run_id, executor in known.items():
+        if executor != context.executor and executor_is_dead(executor) and tree_is_gone(context.run_dir(run_id)):
+            claims.expire_holder(context.store, f"{context.store.installation_id()}/{executor}")
+            if engine.requeue_dead([run_id], executor):
+                revived.append(run_id)
+    for run in runs.active_runs(context.store):
+        if run.run_id in known or not (run.executor == context.executor or executor_is_dead(run.executor)):
+            continue
+        if run.state is RunState.queued:
             await engine.enqueue(run.run_id)
-        elif holder is None:
+            revived.append(run.run_id)
+        else:
             _give_up(context, run.run_id)
-            continue
-        elif holder == context.executor or not engine.requeue_dead([run.run_id], holder):
-            continue
-        revived.append(run.run_id)
     return revived
-
-
-def _is_ours_to_look_at(context: Context, run: Run) -> bool:
-    dead = run.executor != context.executor and executor_is_dead(run.executor)
-    return (run.executor == context.executor or dead) and tree_is_gone(context.run_dir(run.run_id))
 
 
 def _give_up(context: Context, run_id: str) -> None:

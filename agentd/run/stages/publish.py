@@ -14,6 +14,7 @@ from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
 from agentd.run.stages.start import conflict
 from agentd.states import RunState
+from agentd.store.runs import update_run
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +62,8 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
     """Label and comment for the reviewer; the run is in review."""
     context, number = desk.context, desk.task.issue_number
     body = sticky_body(desk, RunState.in_review, pull_url=pull["url"])
+    # The state first: the reconciler drives labels to it, and must not take this label for a person's edit.
+    desk.move(RunState.in_review, pr_number=pull["number"], pr_url=pull["url"])
 
     def tell() -> None:
         set_status(context.github, number, "status:in-review")
@@ -69,6 +72,6 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
     await outside(desk, "label and comment for the review", tell)
     labels = {"add_labels": ["status:in-review"], "remove_labels": ["status:in-progress", "status:blocked"]}
     context.emit("issue_labeled", desk.run, labels)
-    desk.move(RunState.in_review, label="status:in-review", pr_number=pull["number"], pr_url=pull["url"])
+    update_run(context.store, desk.run.run_id, label="status:in-review")
     context.emit("run_completed", desk.run, {"pr_url": pull["url"]})
     return {"state": RunState.in_review}
