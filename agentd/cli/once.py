@@ -68,12 +68,18 @@ def _run(settings: Settings, *, wait: bool, as_json: bool) -> None:
         ended = asyncio.run(once(context, wait=wait, told=told))
         bad = [run for run in ended if run.state in BLOCKED_ENDS | RETRY_ENDS]
         if as_json:
-            summary = {"dry_run": False, "plan": plan_json(seen[0]), "runs": [run_json(run) for run in ended]}
+            summary = {
+                "dry_run": False,
+                "plan": plan_json(seen[0]),
+                "runs": [run_json(run) for run in ended],
+                "moved": [run_json(run) for run in seen[0].moved],
+                "hold": seen[0].hold.model_dump(mode="json") if seen[0].hold else None,
+            }
             typer.echo(json.dumps(summary, indent=2))
         else:
             for run in ended:
                 typer.echo(run_line(run))
-    leave(130 if context.stopping.is_set() else 1 if bad else 0)
+    leave(130 if context.stopping.is_set() else 1 if bad or seen[0].hold else 0)
 
 
 def plan_json(done: Tick) -> list[dict[str, Any]]:
@@ -112,8 +118,13 @@ def print_plan(done: Tick) -> None:
         else:
             word, rest = "hold ", f"{verdict.observed} [{verdict.rule_id}]"
         typer.echo(f"{word} {task.task_id} #{task.issue_number} {task.title[:60]}: {rest}")
-    if not done.candidates:
-        typer.echo("no open issue has the label agent-ready, or GitHub cannot be asked now (agentd status)")
+    for run in done.moved:
+        typer.echo(run_line(run))
+    if done.hold is not None:
+        until = f" until {done.hold.retry_at:%H:%M:%S} UTC" if done.hold.retry_at else ""
+        typer.echo(f"GitHub is not asked{until}: {done.hold.observed} [{done.hold.rule_id}]")
+    elif not done.candidates and not done.moved:
+        typer.echo("no open issue has the label agent-ready")
 
 
 def run_line(run: Run) -> str:

@@ -52,10 +52,12 @@ def _serve(settings: Settings) -> None:
 
     def told(done: Tick) -> None:
         """Say what changed since the tick before, and nothing else."""
-        from agentd.cli.once import plan_json
+        from agentd.cli.once import plan_json, run_line
 
         for run in done.started:
             typer.echo(f"start {run.task_id} #{run.issue_number}: run {run.run_id}")
+        for run in done.moved:
+            typer.echo(run_line(run))
         for run_id in done.revived:
             typer.echo(f"go on with run {run_id}")
         lines = [f"{row['task_id']} {row['decision']} {row['rule_id']} {row['reason']}" for row in plan_json(done)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from agentd.errors import NotFound
 from agentd.github import identity
 from agentd.github.answers import expecting
 from agentd.github.client import GitHub
@@ -39,6 +40,19 @@ def get_issue(gh: GitHub, number: int) -> Issue:
     """The issue as it is now. Raises NotFound (also when it was deleted: 410) and the other GitHubErrors."""
     with expecting(f"issue {number}"):
         return issue_of(gh.request("GET", f"{gh.base}/issues/{number}").data)
+
+
+def blockers(gh: GitHub, number: int) -> list[Issue]:
+    """The issues that block this one, by GitHub's own dependencies, open and closed; 304 (free) when unchanged.
+
+    Empty where the server does not know dependencies. Raises GitHubError.
+    """
+    try:
+        found = [item for page in pages(gh, f"{gh.base}/issues/{number}/dependencies/blocked_by") for item in page.data]
+    except NotFound:
+        return []
+    with expecting(f"blockers of issue {number}"):
+        return [issue_of(item) for item in found]
 
 
 def find_issue(gh: GitHub, *, title: str, marker: str = "") -> Issue | None:

@@ -13,6 +13,7 @@ from agentd.config import Trust
 from agentd.errors import GitHubError, RateLimited, Unauthorized, Unavailable
 from agentd.github import trust
 from agentd.github.client import GitHub
+from agentd.github.issues import blockers
 from agentd.model import Comment, Decision, Issue, Verdict
 from agentd.store.approvals import Approval, get_approval, save_approval
 from agentd.store.connection import Store
@@ -47,6 +48,26 @@ def admit(
         return Admission(_hold("trust_unknown", task_id, str(error), action))
     known[issue.number] = (issue.updated_at, admission)
     return admission
+
+
+def blocked_by(gh: GitHub, issue: Issue, task_id: str) -> Verdict | None:
+    """A hold while an issue that GitHub names as a blocker is not done; closed as not planned is not done."""
+    waiting = [
+        f"#{other.number}"
+        for other in blockers(gh, issue.number)
+        if other.state == "open" or other.state_reason == "not_planned"
+    ]
+    if not waiting:
+        return None
+    action = "nothing to do: it starts when they are closed as completed"
+    return Verdict(
+        control="admission",
+        rule_id="dependencies",
+        decision=Decision.hold,
+        scope=task_id,
+        observed=f"blocked by {', '.join(waiting)}",
+        action=action,
+    )
 
 
 def _judge(gh: GitHub, store: Store, issue: Issue, task_id: str, settings: Trust) -> Admission:

@@ -104,31 +104,28 @@ def follow_people(context: Context, world: World) -> bool:
     return changed
 
 
-def follow_pulls(context: Context) -> bool:
-    """Runs in review: merged, closed, or still open; True when any moved."""
+def follow_pulls(context: Context) -> list[Run]:
+    """Runs in review whose pull request was merged, closed or opened again; those that moved, as they are now."""
     waiting = runs.runs_in(context.store, RunState.in_review, RunState.closed_unmerged)
     if not waiting:
-        return False
+        return []
     newest = {pull.number: pull for pull in recently_changed_pulls(context.github)}
     looks = LOOKS_PER_TICK
-    changed = False
+    moved = []
     for run in waiting:
         pull = newest.get(run.pr_number or 0)
         if pull is None and run.pr_number and run.state is RunState.in_review and looks and len(newest) >= 100:
             looks -= 1
             pull = _pull(context, run.pr_number)
-        if pull is None or pull.number != run.pr_number:
+        if pull is None:
             continue
         if pull.merged:
-            _merged(context, run, pull)
-            changed = True
+            moved.append(_merged(context, run, pull))
         elif pull.state == "closed" and run.state is RunState.in_review:
-            _closed(context, run)
-            changed = True
+            moved.append(_closed(context, run))
         elif pull.state == "open" and run.state is RunState.closed_unmerged:
-            runs.change_state(context.store, run.run_id, RunState.in_review)
-            changed = True
-    return changed
+            moved.append(runs.change_state(context.store, run.run_id, RunState.in_review))
+    return moved
 
 
 def _cancel(context: Context, run: Run) -> None:
@@ -185,7 +182,7 @@ def _requeue(context: Context, run: Run) -> bool:
     return True
 
 
-def _merged(context: Context, run: Run, pull: Pull) -> None:
+def _merged(context: Context, run: Run, pull: Pull) -> Run:
     gh = context.github
     close_issue(gh, run.issue_number)
     set_status(gh, run.issue_number, None)
@@ -195,24 +192,27 @@ def _merged(context: Context, run: Run, pull: Pull) -> None:
     if pull.head_ref == run.branch and pull.head_repo == gh.repo:
         delete_branch(gh, run.branch, pull.head_sha)
     merged_at = pull.merged_at or context.clock.now()
-    runs.change_state(context.store, run.run_id, RunState.merged, merged_at=merged_at, label="")
+    ended = runs.change_state(context.store, run.run_id, RunState.merged, merged_at=merged_at, label="")
     attempts.clear(context.store, run.task_id)
     data = {"pr_number": pull.number, "pr_url": pull.url, "merged_at": merged_at.isoformat(), "dry_run": False}
     context.emit("run_completed", run, data, source="reconciler")
     if pull.head_sha == run.head_sha:
         # What was merged is what this run pushed, and that was all of its workspace: nothing is left to lose.
         remove(context.settings.workspaces / run.task_id)
+    return ended
 
 
-def _closed(context: Context, run: Run) -> None:
+def _closed(context: Context, run: Run) -> Run:
     gh, state = context.github, RunState.closed_unmerged
     issue = get_issue(gh, run.issue_number)
     if issue.state == "open":
         set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
         upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
-    runs.change_state(context.store, run.run_id, state, reason="the pull request was closed", label="status:blocked")
+    reason = "the pull request was closed"
+    ended = runs.change_state(context.store, run.run_id, state, reason=reason, label="status:blocked")
     data = {"reason": str(state), "pr_url": run.pr_url, "dry_run": False}
     context.emit("run_failed", run, data, status="failed", source="reconciler")
+    return ended
 
 
 def _pull(context: Context, number: int) -> Pull | None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agentd.errors import ConfigurationError, GitError, GitHubError, RateLimited, Unauthorized, Unavailable
+from agentd.errors import ConfigurationError, GitError, GitHubError, RateLimited, Unavailable
 from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
 from agentd.run import engine
@@ -16,7 +16,7 @@ from agentd.run.stages.finish import REFUSED
 from agentd.store import holds
 from agentd.store.attempts import backoff_seconds
 from agentd.supervisor import reconcile
-from agentd.supervisor.admission import Admission, admit
+from agentd.supervisor.admission import Admission, admit, blocked_by
 from agentd.supervisor.dispatch import admit_run
 from agentd.supervisor.plan import Candidate, plan
 from agentd.supervisor.tasks import profile_name, task_of
@@ -40,33 +40,34 @@ class Memory:
 
 @dataclass(frozen=True)
 class Tick:
-    """What a tick did: the plan with a verdict for each task, and the runs that were started."""
+    """What a tick did: the plan with a verdict for each task, the runs that were started, and what it found out."""
 
-    candidates: list[Candidate]
-    started: list[Run]
-    revived: list[str]
+    candidates: list[Candidate] = field(default_factory=list)
+    started: list[Run] = field(default_factory=list)
+    revived: list[str] = field(default_factory=list)
+    moved: list[Run] = field(default_factory=list)
+    """runs whose pull request was merged, closed or opened again"""
+    hold: Verdict | None = None
+    """why GitHub was not asked, or did not answer"""
 
 
 async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Tick:
-    """One tick. Trouble with GitHub becomes a hold with a time; Unauthorized is raised, for nothing can be done."""
+    """One tick. Trouble with GitHub, a token that ran out included, becomes a hold with a time, never the end."""
     revived = [] if dry_run else await reconcile.revive(context)
     hold = holds.holds(context.store).get(GITHUB)
     if hold is not None and hold.retry_at is not None and hold.retry_at > context.clock.now():
-        return Tick([], [], revived)
+        return Tick(revived=revived, hold=hold)
     _preflight(context)
     try:
-        world = await asyncio.to_thread(_look, context, memory, dry_run)
+        world, moved = await asyncio.to_thread(_look, context, memory, dry_run)
         candidates = await asyncio.to_thread(_decide, context, memory, world, dry_run)
-    except Unauthorized:
-        raise
-    except (RateLimited, Unavailable, GitError) as error:
+    except (GitHubError, GitError) as error:
         memory.troubles += 1
-        _hold_github(context, memory, error)
-        return Tick([], [], revived)
+        return Tick(revived=revived, hold=_hold_github(context, memory, error))
     memory.troubles = 0
     holds.lift(context.store, GITHUB)
     started = [] if dry_run else await _dispatch(context, memory, candidates)
-    return Tick(candidates, started, revived)
+    return Tick(candidates, started, revived, moved)
 
 
 def _preflight(context: Context) -> None:
@@ -78,51 +79,53 @@ def _preflight(context: Context) -> None:
             holds.lift(context.store, "*")
 
 
-def _look(context: Context, memory: Memory, dry_run: bool) -> World:
+def _look(context: Context, memory: Memory, dry_run: bool) -> tuple[World, list[Run]]:
     world = observe(context)
     if dry_run:
-        return world
-    changed = reconcile.follow_pulls(context)
-    changed |= reconcile.follow_people(context, world)
+        return world, []
+    moved = reconcile.follow_pulls(context)
+    changed = reconcile.follow_people(context, world)
     if context.clock.boottime() >= memory.strays_due:
         changed |= reconcile.free_stranded(context, world)
         memory.strays_due = context.clock.boottime() + STRAYS_SECONDS
-    return observe(context) if changed else world
+    return observe(context) if changed or moved else world, moved
 
 
 def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> list[Candidate]:
-    """The plan, with the trust decision for as many tasks as could start now."""
+    """The plan; what must be asked of GitHub is asked for as many tasks as could start now."""
     free = context.settings.max_parallel - len(world.active)
     decided = []
     for candidate in plan(world, context.settings, context.clock.now()):
         verdict = candidate.verdict
-        if verdict.decision is Decision.allow and free > 0:
-            admission = admit(
-                context.github,
-                context.store,
-                candidate.issue,
-                candidate.task.task_id,
-                context.settings.trust,
-                memory.admissions,
-            )
-            if admission.verdict.decision is Decision.allow:
-                free -= 1
-            else:
-                verdict = admission.verdict
-                _tell(context, candidate, verdict, dry_run)
-        elif verdict.decision is Decision.allow:
-            limit = str(context.settings.max_parallel)
-            verdict = verdict.model_copy(
-                update={
-                    "decision": Decision.hold,
-                    "rule_id": "no_slot",
-                    "observed": f"{limit} runs at once",
-                    "limit": limit,
-                    "action": "nothing to do, or raise MAX_PARALLEL",
-                }
-            )
+        if verdict.decision is Decision.allow:
+            verdict = _ask(context, memory, candidate, dry_run) if free > 0 else _no_slot(context, verdict)
+            free -= verdict.decision is Decision.allow
         decided.append(Candidate(candidate.issue, candidate.task, verdict))
     return decided
+
+
+def _ask(context: Context, memory: Memory, candidate: Candidate, dry_run: bool) -> Verdict:
+    """The verdict of the rules that need more of GitHub than the list of issues."""
+    gh, issue, task = context.github, candidate.issue, candidate.task
+    if task.contract is None and (blocked := blocked_by(gh, issue, task.task_id)) is not None:
+        return blocked
+    verdict = admit(gh, context.store, issue, task.task_id, context.settings.trust, memory.admissions).verdict
+    if verdict.decision is not Decision.allow:
+        _tell(context, candidate, verdict, dry_run)
+    return verdict
+
+
+def _no_slot(context: Context, verdict: Verdict) -> Verdict:
+    limit = str(context.settings.max_parallel)
+    return verdict.model_copy(
+        update={
+            "decision": Decision.hold,
+            "rule_id": "no_slot",
+            "observed": f"{limit} runs at once",
+            "limit": limit,
+            "action": "nothing to do, or raise MAX_PARALLEL",
+        }
+    )
 
 
 async def _dispatch(context: Context, memory: Memory, candidates: list[Candidate]) -> list[Run]:
@@ -167,20 +170,20 @@ def _tell(context: Context, candidate: Candidate, verdict: Verdict, dry_run: boo
         raise
 
 
-def _hold_github(context: Context, memory: Memory, error: RateLimited | Unavailable | GitError) -> None:
+def _hold_github(context: Context, memory: Memory, error: GitHubError | GitError) -> Verdict:
     if isinstance(error, RateLimited):
         rule, until = f"rate_limit_{error.kind}", error.retry_at
     else:
-        rule, until = "github_unavailable", context.clock.now() + timedelta(seconds=backoff_seconds(memory.troubles))
-    holds.hold(
-        context.store,
-        Verdict(
-            control="github",
-            rule_id=rule,
-            decision=Decision.hold,
-            scope=GITHUB,
-            observed=str(error),
-            action="nothing to do: agentd goes on by itself",
-            retry_at=until,
-        ),
+        rule = "github_unavailable" if isinstance(error, Unavailable | GitError) else "github_refused"
+        until = context.clock.now() + timedelta(seconds=backoff_seconds(memory.troubles))
+    verdict = Verdict(
+        control="github",
+        rule_id=rule,
+        decision=Decision.hold,
+        scope=GITHUB,
+        observed=str(error),
+        action="nothing to do: agentd goes on by itself",
+        retry_at=until,
     )
+    holds.hold(context.store, verdict)
+    return verdict

@@ -36,6 +36,7 @@ class Installation:
     folder: Path
     environ: dict[str, str]
     settings: dict[str, Any] = field(default_factory=dict)
+    repo: str = REPO
 
     def agent(self, source: str) -> None:
         """The program that works on every task from now on."""
@@ -75,7 +76,7 @@ class Installation:
     def issue(self, title: str = "Do it", body: str = "Make done.txt.", author: str = "alice", **more: Any) -> int:
         """A labelled issue, ready to be worked on."""
         labels = ["agent-ready", "status:todo", *more.get("labels", ())]
-        return self.hub.create_issue(REPO, title, body, labels, author=author)
+        return self.hub.create_issue(self.repo, title, body, labels, author=author)
 
     def get(self, path: str) -> Any:
         """A GET on the repository as its owner."""
@@ -83,7 +84,7 @@ class Installation:
         session.trust_env = False
         token = self.settings.setdefault("owner_token", self.hub.add_token("alice"))
         answer = session.get(
-            f"{self.hub.url}/repos/{REPO}{path}", headers={"Authorization": f"token {token}"}, timeout=20
+            f"{self.hub.url}/repos/{self.repo}{path}", headers={"Authorization": f"token {token}"}, timeout=20
         )
         answer.raise_for_status()
         return answer.json()
@@ -93,7 +94,7 @@ class Installation:
         session = requests.Session()
         session.trust_env = False
         headers = {"Authorization": f"token {self.hub.add_token(user)}"}
-        answer = session.request(method, f"{self.hub.url}/repos/{REPO}{path}", json=body, headers=headers, timeout=20)
+        answer = session.request(method, f"{self.hub.url}/repos/{self.repo}{path}", json=body, headers=headers, timeout=20)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -166,3 +166,17 @@ def test_the_agent_sees_no_token_and_no_ambient_secret(here: Installation) -> No
     for secret in (here.environ["EXECUTOR_BOT_TOKEN"], "ambient-secret", "other-token-value"):
         assert secret not in row["patch"]
     assert str(here.folder / ".agentd") in row["patch"]  # its HOME is the run's own
+
+
+def test_githubs_own_dependencies_are_waited_for(here: Installation, hub: PracticeGitHub) -> None:
+    first = hub.create_issue(REPO, "First", "a person does this", [], author="alice")
+    number = here.issue("Second")
+    blocker = here.get(f"/issues/{first}")
+    here.act("POST", f"/issues/{number}/dependencies/blocked_by", {"issue_id": blocker["id"]})
+    assert here.once()["plan"][0]["reason"] == f"blocked by #{first}"
+    here.act("PATCH", f"/issues/{first}", {"state": "closed", "state_reason": "not_planned"})
+    assert here.once()["plan"][0]["rule_id"] == "dependencies"
+    here.act("PATCH", f"/issues/{first}", {"state": "open"})
+    here.act("PATCH", f"/issues/{first}", {"state": "closed", "state_reason": "completed"})
+    [run] = here.once()["runs"]
+    assert run["state"] == "in_review"

@@ -1,0 +1,185 @@
+"""Every write of a task's whole life against every fault: the end is the same, and nothing is there twice."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dbos
+import pytest
+import pytest_asyncio
+
+from agentd.git.runner import git
+from agentd.practice import PracticeGitHub
+from agentd.run import engine
+from agentd.states import RunState
+from agentd.store import runs
+from tests.e2e.conftest import REPO, Installation, environment
+from tests.e2e.inside import Inside, inside
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+PLAIN = {"Content-Type": "text/plain"}
+"""git shows what a server says only when it is plain text."""
+FAULTS: dict[str, dict[str, Any]] = {
+    "500 before": {"status": 500},
+    "502 after": {"status": 502, "after": True},
+    "dropped before": {"drop": "before"},
+    "dropped after": {"drop": "after"},
+    "403 secondary with Retry-After": {"status": 403, "body": SECONDARY, "headers": {"Retry-After": "1"} | PLAIN},
+    "403 secondary": {"status": 403, "body": SECONDARY, "headers": PLAIN},
+    "429": {"status": 429, "headers": {"Retry-After": "1"}},
+}
+LOST = {"502 after", "dropped after"}
+"""Faults after which the work is done and only the answer is missing."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """The request that a fault is for: the first that matches, after `skip` others that match."""
+
+    method: str
+    path: str
+    skip: int = 0
+    phase: str = "run"
+
+
+WRITES = {
+    "push of the claim": Write("POST", "/git-receive-pack$"),
+    "label at the start": Write("POST", "/issues/1/labels$"),
+    "unlabel at the start": Write("DELETE", "/issues/1/labels/"),
+    "comment": Write("POST", "/issues/1/comments$"),
+    "push of the branch": Write("POST", "/git-receive-pack$", 1),
+    "pull request": Write("POST", "/pulls$"),
+    "label for the review": Write("POST", "/issues/1/labels$", 1),
+    "unlabel for the review": Write("DELETE", "/issues/1/labels/", 1),
+    "edit of the comment": Write("PATCH", "/issues/comments/"),
+    "end of the claim": Write("POST", "/git-receive-pack$", 2),
+    "edit of the pull request": Write("PATCH", "/pulls/2$", phase="again"),
+    "close": Write("PATCH", "/issues/1$", phase="merge"),
+    "unlabel after the merge": Write("DELETE", "/issues/1/labels/", phase="merge"),
+    "edit of the comment after the merge": Write("PATCH", "/issues/comments/", phase="merge"),
+    "removal of the branch": Write("DELETE", "/git/refs/heads/", phase="merge"),
+}
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PracticeGitHub]:
+    with PracticeGitHub(tmp_path_factory.mktemp("github")) as made:
+        for name in ("alice", "agentd-bot"):
+            made.add_user(name)
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launched(github: PracticeGitHub, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
+    """The engine, once for all cases: a process has only one."""
+    engine.launch(inside(github, REPO, tmp_path_factory.mktemp("engine") / "home").context)
+    yield
+    dbos.DBOS.destroy()
+
+
+@dataclass
+class Life:
+    """One issue in a repository of its own, from the label to the merge."""
+
+    here: Inside
+    seen: Installation
+    """the repository as its owner sees it"""
+
+    @property
+    def run_state(self) -> RunState | None:
+        latest = runs.latest_by_task(self.here.context.store).get("issue-1")
+        return latest.state if latest else None
+
+    def arm(self, write: Write, fault: dict[str, Any]) -> None:
+        """Let this write go wrong; the ones that are skipped get a fault without any effect."""
+        if write.skip:
+            self.seen.hub.fault(write.method, self.path(write), times=write.skip)
+        self.seen.hub.fault(write.method, self.path(write), **fault)
+
+    def path(self, write: Write) -> str:
+        return f"{self.seen.repo}(\\.git)?{write.path}"
+
+    async def until_in_review(self) -> None:
+        await self.here.until(lambda: self.run_state is RunState.in_review)
+
+    async def until_merged(self) -> None:
+        """A person merges, without the words in the description that let GitHub close the issue by itself."""
+        self.seen.act("PATCH", "/pulls/2", {"body": "no words"})
+        self.seen.hub.merge(self.seen.repo, 2)
+        await self.here.until(lambda: self.run_state is RunState.merged)
+
+    def ask_again(self) -> None:
+        self.seen.act("POST", "/issues/1/labels", {"labels": ["status:todo"]})
+        self.seen.act("DELETE", "/issues/1/labels/status:in-review")
+
+    def label_changes(self) -> list[str]:
+        """What agentd did to the labels, as GitHub's own events tell it."""
+        signs = {"labeled": "+", "unlabeled": "-"}
+        return [
+            signs[event["event"]] + event["label"]["name"].removeprefix("status:")
+            for event in self.seen.get("/issues/1/events?per_page=100")
+            if event["event"] in signs and event["actor"]["login"] == "agentd-bot"
+        ]
+
+    def requests(self, write: Write) -> int:
+        """How often agentd has asked for this kind of write."""
+        records = [r for r in self.seen.hub.log if r.method == write.method and r.user in {None, "agentd-bot"}]
+        return sum(record.path.endswith(write.path.rstrip("$")) and self.seen.repo in record.path for record in records)
+
+
+@pytest.fixture
+def life(github: PracticeGitHub, launched: None, tmp_path: Path) -> Iterator[Life]:
+    repo = f"alice/widget-{next(numbers)}"
+    github.add_repo(repo)
+    github.grant(repo, "agentd-bot", "write")
+    here = inside(github, repo, tmp_path / "home")
+    folder = tmp_path / "home"
+    seen = Installation(github, folder, environment(folder, github, ""), repo=repo)
+    assert github.create_issue(repo, "Do it", "Please.", ["agent-ready", "status:todo"]) == 1
+    yield Life(here, seen)
+    struck = not github.world.faults
+    github.world.faults.clear()
+    here.context.store.close()
+    assert struck, "the fault never struck: the test shows nothing"
+
+
+UP_TO_REVIEW = ["+in-progress", "-todo", "+in-review", "-in-progress"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", WRITES)
+async def test_one_of_everything_whatever_goes_wrong(life: Life, name: str, fault: str) -> None:
+    write = WRITES[name]
+    if write.phase == "run":
+        life.arm(write, FAULTS[fault])
+    await life.until_in_review()
+    changes = UP_TO_REVIEW
+    if write.phase == "again":
+        life.arm(write, FAULTS[fault])
+        life.ask_again()
+        await life.until_in_review()
+        changes = changes * 2
+    assert life.label_changes() == changes
+    assert life.seen.labels(1) == {"agent-ready", "status:in-review"}
+    [pull] = life.seen.pulls("all")
+    [sticky] = life.seen.stickies(1)
+    assert pull["state"] == "open"
+    assert pull["html_url"] in sticky
+    if write.phase == "merge":
+        life.arm(write, FAULTS[fault])
+    await life.until_merged()
+    assert life.label_changes() == [*changes, "-in-review"]
+    issue = life.seen.get("/issues/1")
+    assert (issue["state"], issue["state_reason"]) == ("closed", "completed")
+    assert life.seen.labels(1) == {"agent-ready"}
+    assert len(life.seen.stickies(1)) == len(life.seen.pulls("all")) == 1
+    assert life.seen.stickies(1)[0].splitlines()[1] == "**Merged**"
+    assert [row["name"] for row in life.seen.get("/branches")] == ["main"]
