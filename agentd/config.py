@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -115,8 +116,8 @@ class Settings(BaseSettings):
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))
     """events.jsonl and the logs of runs."""
-    worktree_base: Path = Field(Path("~/worktrees"), validation_alias=_named("worktree_base", "WORKTREE_BASE"))
-    """Workspaces are made below this folder, in one named after the repository."""
+    worktree_base: Path | None = Field(None, validation_alias=_named("worktree_base", "WORKTREE_BASE"))
+    """Folder of the workspaces, one for each task; empty takes `~/worktrees/<owner>/<name>`."""
     repo_root: Path = Field(Path(), validation_alias=_named("repo_root", "REPO_ROOT"))
     """Checkout that holds `tasks/` and prompt templates."""
     database_url: str = Field("", validation_alias=_named("database_url", "AGENTD_DATABASE_URL"))
@@ -159,13 +160,13 @@ class Settings(BaseSettings):
 
     @field_validator("state_dir", "log_dir", "worktree_base", "repo_root")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @property
     def workspaces(self) -> Path:
         """Folder of this repository's workspaces."""
-        return self.worktree_base / (self.repo.split("/")[-1] or "repository")
+        return self.worktree_base or Path("~/worktrees").expanduser().absolute() / (self.repo or "repository")
 
     @property
     def remote_url(self) -> str:
@@ -211,10 +212,12 @@ def load(
     environ: Mapping[str, str],
     directory: Path,
     file: Path | None = None,
+    ask_gh: bool = False,
 ) -> Loaded:
     """Read all sources. Raises ConfigurationError with every problem at once, each naming its setting and source.
 
-    `flags` holds only what was given on the command line (no None values are taken).
+    `flags` holds only what was given on the command line (no None values are taken). `ask_gh` lets `gh` be asked
+    for a token of the server when nothing else gives one.
     """
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     path = file or directory / CONFIG_FILE
@@ -226,8 +229,9 @@ def load(
         for field, value in layer.items():
             name, found = value if isinstance(value, tuple) and origin == "" else (origin, value)
             values[field], origins[field] = found, name
-    if not _secret(values.get("token", "")):
-        token = _gh_token(environ)
+    if ask_gh and not _secret(values.get("token", "")):
+        server = str(values.get("github_server_url", Settings.model_fields["github_server_url"].default))
+        token = _gh_token(environ, urlsplit(server).hostname or "")
         if token:
             values["token"], origins["token"] = token, "gh auth token"
     try:
@@ -279,12 +283,18 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     return found
 
 
-def _gh_token(environ: Mapping[str, str]) -> str:
+def _gh_token(environ: Mapping[str, str], host: str) -> str:
     program = shutil.which("gh", path=environ.get("PATH"))
     if program is None:
         return ""
     try:
-        done = subprocess.run([program, "auth", "token"], capture_output=True, text=True, timeout=10, env=dict(environ))
+        done = subprocess.run(
+            [program, "auth", "token", "--hostname", host],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=dict(environ),
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -68,9 +68,13 @@ class GitError(AgentdError):
 
     @property
     def is_passing(self) -> bool:
-        """True for what may be over in a minute: the network or the server's own trouble."""
+        """True for what may be over in a minute: the network, a rate limit or the server's own trouble.
+
+        A 403 in the middle (RPC failed) is no lack of rights: those are judged when git first asks for the refs.
+        """
         words = (
             "unable to access",
+            "RPC failed",
             "Could not resolve",
             "early EOF",
             "hung up",
@@ -78,8 +82,10 @@ class GitError(AgentdError):
             "timed out",
             "did not end",
         )
-        refused = ("error: 401", "error: 403", "error: 404", "Authentication failed")
+        refused = ["error: 401", "error: 404", "Authentication failed"]
         said = f"{self} {self.stderr}"
+        if "RPC failed" not in said and "rate limit" not in said:
+            refused.append("error: 403")
         return any(word in said for word in words) and not any(word in said for word in refused)
 
 

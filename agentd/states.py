@@ -37,7 +37,7 @@ class RunState(StrEnum):
     halted = "halted"
     """a limit or a run control ended it"""
     cancelled = "cancelled"
-    """a person ended it: `agentd reset`, `stop --now`, the issue closed or its label removed"""
+    """a person ended it (`agentd runs cancel`, issue closed, label removed), or it gave way to another holder"""
     closed_unmerged = "closed_unmerged"
     revoked = "revoked"
 

@@ -108,9 +108,11 @@ def test_the_first_of_the_token_variables_wins_and_is_named(tmp_path: Path) -> N
 
 def test_the_token_of_gh_is_the_last_resort(tmp_path: Path) -> None:
     program = tmp_path / "gh"
-    program.write_text('#!/bin/sh\ntest "$1 $2" = "auth token" && echo from-gh\n')
+    program.write_text('#!/bin/sh\ntest "$*" = "auth token --hostname ghe.example.org" && echo from-gh\n')
     program.chmod(0o755)
-    loaded = load({}, environ={"PATH": f"{tmp_path}:/usr/bin:/bin"}, directory=tmp_path)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_SERVER_URL": "https://ghe.example.org"}
+    assert load({}, environ=environ, directory=tmp_path).origins["token"] == "default"
+    loaded = load({}, environ=environ, directory=tmp_path, ask_gh=True)
     assert loaded.settings.token.get_secret_value() == "from-gh"
     assert loaded.origins["token"] == "gh auth token"
 

@@ -15,7 +15,7 @@ app = typer.Typer(help="Settings.", no_args_is_help=True)
 @app.command()
 def show(repo: Repo = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Print each setting, its value and its origin: flag, environment variable, file or default. Secrets are hidden."""
-    loaded = load_settings(config, repo=repo)
+    loaded = load_settings(config, ask_gh=True, repo=repo)
     values = {name: _shown(name, value) for name, value in loaded.settings.model_dump(mode="json").items()}
     if as_json:
         rows = {name: {"value": value, "origin": loaded.origins[name]} for name, value in values.items()}

@@ -45,7 +45,7 @@ def init(repo: Repo = None, dry_run: DryRun = False) -> None:
     from agentd.github.labels import ensure_labels
     from agentd.model import Decision
 
-    loaded = load_settings(repo=repo, dry_run=dry_run or None)
+    loaded = load_settings(ask_gh=True, repo=repo, dry_run=dry_run or None)
     settings = loaded.settings
     require_repo(settings)
     typer.echo(f"token from {loaded.origins['token']}")

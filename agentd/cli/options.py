@@ -21,17 +21,17 @@ PollInterval = Annotated[
 ]
 
 
-def load_settings(config: Path | None = None, **flags: Any) -> Loaded:
-    """Settings from flags, environment, file and defaults. Raises ConfigurationError."""
+def load_settings(config: Path | None = None, *, ask_gh: bool = False, **flags: Any) -> Loaded:
+    """Settings from flags, environment, file and defaults; see agentd.config.load. Raises ConfigurationError."""
     from agentd.config import load
 
-    return load(flags, environ=os.environ, directory=Path.cwd(), file=config)
+    return load(flags, environ=os.environ, directory=Path.cwd(), file=config, ask_gh=ask_gh)
 
 
 def ready_settings(config: Path | None = None, **flags: Any) -> Settings:
     """Settings that name a repository and a token. Raises ConfigurationError."""
     from agentd.config import require_repo
 
-    settings = load_settings(config, **flags).settings
+    settings = load_settings(config, ask_gh=True, **flags).settings
     require_repo(settings)
     return settings

@@ -16,6 +16,7 @@ def reset(task_id: TaskId = None, config: ConfigFile = None, every: All = False)
     """Forget attempts, waiting times and dead claims of a task. Runs, branches and labels stay as they are."""
     from agentd.clock import SystemClock
     from agentd.errors import ConfigurationError
+    from agentd.git.naming import TASK_ID
     from agentd.store import attempts, claims, holds, runs
     from agentd.store.connection import open_store
 
@@ -24,7 +25,9 @@ def reset(task_id: TaskId = None, config: ConfigFile = None, every: All = False)
     settings = load_settings(config).settings
     store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)
     busy = {run.task_id for run in runs.active_runs(store)}
-    known = sorted(set(runs.latest_by_task(store)) | set(holds.holds(store)))
+    known = sorted(
+        set(runs.latest_by_task(store)) | {scope for scope in holds.holds(store) if TASK_ID.fullmatch(scope)}
+    )
     chosen = known if every else [task_id or ""]
     for name in chosen:
         if name in busy:

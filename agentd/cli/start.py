@@ -62,7 +62,7 @@ def _serve(settings: Settings) -> None:
             typer.echo(f"go on with run {run_id}")
         lines = [f"{row['task_id']} {row['decision']} {row['rule_id']} {row['reason']}" for row in plan_json(done)]
         for line in lines:
-            if line not in last:
+            if settings.agent_debug or line not in last:
                 typer.echo(line)
         last[:] = lines
         sys.stdout.flush()

@@ -16,7 +16,7 @@ RECENT = 10
 
 
 def status(config: ConfigFile = None, as_json: Json = False) -> None:
-    """Show the supervisor, the running runs, what is held and why, and the last runs. Always exits 0."""
+    """Show the supervisor, the running runs, what is held and why, and the last runs."""
     found = collect(load_settings(config).settings)
     if as_json:
         typer.echo(json.dumps(found, indent=2))

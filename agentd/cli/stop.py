@@ -14,12 +14,12 @@ from agentd.cli.options import ConfigFile, Repo, load_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-Now = Annotated[bool, typer.Option("--now", help="End the agents too; their work is saved and goes on later.")]
+Now = Annotated[bool, typer.Option("--now", help="End the agents too; their work stays and goes on at the next start.")]
 STOP_NOW_SECONDS = 30.0
 
 
 def stop(config: ConfigFile = None, now: Now = False) -> None:
-    """Stop the supervisor. Running runs are let end; with --now they are interrupted, their work saved."""
+    """Stop the supervisor. Running runs are let end; with --now they are interrupted and go on at the next start."""
     end(load_settings(config).settings.state_dir, now=now)
 
 

@@ -25,6 +25,12 @@ ENVIRONMENT = {
     "GIT_ASKPASS": "/bin/false",
     "GIT_ALLOW_PROTOCOL": "https:http:file",
 }
+PASSED = (
+    "PATH",
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"),
+)
+"""Taken from agentd's own environment: where programs are, and how the network is reached."""
 _OPTIONS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -104,7 +110,8 @@ def run(
         for option in (*_OPTIONS, *options):
             argv += ["-c", option]
         argv += arguments
-        env = {**ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath), **(environment or {})}
+        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+        env = {**ENVIRONMENT, "PATH": os.defpath, **passed, **(environment or {})}
         if git_dir is not None:
             env["GIT_DIR"] = str(git_dir)
         try:

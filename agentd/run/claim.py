@@ -20,6 +20,8 @@ from agentd.run.context import Context
 from agentd.store import claims as store_claims
 
 RENEWALS_PER_LEASE = 4
+RELEASE_PAUSES_SECONDS = (1.0, 5.0)
+"""Between the tries to take our ref off the remote; one that stays is taken over by us at once, by others later."""
 
 
 class HeldElsewhere(AgentdError):
@@ -72,13 +74,21 @@ class Holding:
             except GitError:
                 continue  # the network may come back before the lease is over
 
-    def release(self) -> None:
+    async def release(self) -> None:
         """Give both halves back."""
-        if self.claim.remote_sha and not self.lost:
-            with suppress(GitError, Outdated):
-                # A ref that stays is taken over by us at once, by others after its lease.
-                delete_claim(self.context.mirror, self.claim.task_id, self.claim.remote_sha)
-        store_claims.release(self.context.store, self.claim)
+        for pause in (*RELEASE_PAUSES_SECONDS, None):
+            if not self.claim.remote_sha or self.lost:
+                break
+            try:
+                await asyncio.to_thread(delete_claim, self.context.mirror, self.claim.task_id, self.claim.remote_sha)
+                break
+            except Outdated:
+                break
+            except GitError as error:
+                if pause is None or not error.is_passing:
+                    break
+                await self.context.sleep(pause)
+        await asyncio.to_thread(store_claims.release, self.context.store, self.claim)
 
     def _renew_remote(self) -> None:
         before = self.context.clock.boottime()
@@ -111,7 +121,7 @@ async def claimed(context: Context, task_id: str, run_id: str) -> AsyncIterator[
         with suppress(asyncio.CancelledError):
             await keeper
     # Only an orderly end gives the claim back: after a crash or a stop it runs out, or its own installation retakes it.
-    await asyncio.to_thread(holding.release)
+    await holding.release()
 
 
 def take(context: Context, task_id: str, run_id: str) -> Holding:

@@ -24,6 +24,7 @@ from typing import Any
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BEAT_SECONDS = 0.5
 CHUNK = 1 << 16
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,7 +62,7 @@ class Guardian:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=_prepare_child,
         )
         for stream, keep in ((self.child.stdout, True), (self.child.stderr, False)):
             assert stream is not None
@@ -150,7 +151,8 @@ class Guardian:
         if self.reap():
             # The plain case needs no search of /proc: one group, all of it gone at once.
             _signal_group(self.child.pid, signal.SIGKILL)
-            killed.add(self.child.pid)
+            if self.child.returncode is None:
+                killed.add(self.child.pid)
             self.pump_some(0.02)
         while self.reap():
             for pid in descendants():
@@ -178,6 +180,13 @@ class Guardian:
                 self.command()
             elif key.data != "exit":
                 self.pump(key)
+
+
+def _prepare_child() -> None:
+    """In the child, before the program: it dies with the guardian, and asking it to end works again."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def descendants() -> list[int]:
@@ -219,7 +228,9 @@ def main() -> int:
     """Guard the program of the spec file; see the module's documentation."""
     with open(sys.argv[1]) as file:  # noqa: PTH123
         spec = json.load(file)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # It holds the environment of the program, keys of the model included.
+    os.unlink(sys.argv[1])  # noqa: PTH108
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     guardian = Guardian(spec)

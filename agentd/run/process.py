@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,6 +62,11 @@ def result_of(run_dir: Path, name: str) -> Ended | None:
     return Ended(**json.loads(path.read_text())) if path.is_file() else None
 
 
+def was_started(run_dir: Path, name: str) -> bool:
+    """True when some incarnation of the run started the program before."""
+    return (run_dir / f"{name}.started").exists()
+
+
 def output_of(run_dir: Path, name: str) -> Path:
     """Standard output of a program, as far as it was kept."""
     return run_dir / f"{name}.out"
@@ -99,8 +105,28 @@ async def guard(
         await asyncio.to_thread(guardian.wait)
     ended = result_of(run_dir, program.name)
     if ended is None:
+        await asyncio.to_thread(sweep, run_dir.name)
         raise GuardianDied(f"{program.name}: its guardian ended with {guardian.returncode} and left no result")
     return ended
+
+
+def sweep(run_id: str) -> int:
+    """Kill processes of a run that got away because even their guardian was killed; how many there were.
+
+    They are known by a variable in their environment; only processes of the same user can be seen.
+    """
+    mark = f"{RUN_VARIABLE}={run_id}".encode()
+    found = 0
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+                found += 1
+        except OSError:
+            continue
+    return found
 
 
 def tree_is_gone(run_dir: Path) -> bool:
@@ -132,6 +158,7 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
         "out_path": str(output_of(run_dir, program.name)),
         "result_path": str(run_dir / f"{program.name}.result.json"),
     }
+    (run_dir / f"{program.name}.started").touch()
     spec = run_dir / f"{program.name}.spec.json"
     spec.touch(mode=0o600)
     spec.write_text(json.dumps(values))

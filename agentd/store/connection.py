@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from agentd.clock import Clock
-from agentd.errors import StoreError
+from agentd.errors import ConfigurationError, StoreError
 from agentd.store import schema
 
 BUSY_SECONDS = 30
@@ -109,6 +109,22 @@ def open_store(
     except DBAPIError as error:
         raise StoreError(_explain(name, error)) from None
     return store
+
+
+def bind(store: Store, repo: str) -> None:
+    """Tie the store to a repository. Raises ConfigurationError when it belongs to another one.
+
+    Task ids, workspaces and runs name no repository: with two in one store `issue-1` would mean two things.
+    """
+    with store.write() as connection:
+        query = select(schema.meta.c.value).where(schema.meta.c.key == "repo")
+        found = connection.execute(query).scalar()
+        if found is None:
+            connection.execute(insert(schema.meta).values(key="repo", value=repo))
+    if found is not None and str(found).casefold() != repo.casefold():
+        raise ConfigurationError(
+            f"{store.name}: belongs to {found}, not to {repo}; give each repository its own AGENT_STATE_DIR"
+        )
 
 
 def scratch_copy(store: Store | None, clock: Clock) -> Store:

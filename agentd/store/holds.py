@@ -32,6 +32,11 @@ def hold(store: Store, verdict: Verdict) -> bool:
     return not same
 
 
+def profile_scope(name: str) -> str:
+    """Scope of a hold of everything that one profile would work on."""
+    return f"profile:{name}"
+
+
 def lift(store: Store, scope: str) -> bool:
     """End a hold; True when there was one."""
     with store.read() as connection:

@@ -22,7 +22,7 @@ from agentd.run import engine
 from agentd.run.context import Context, executor_id
 from agentd.run.process import tree_is_gone
 from agentd.store import runs
-from agentd.store.connection import open_store
+from agentd.store.connection import bind, open_store
 from agentd.store.etags import StoredEtags
 from agentd.store.projections import project
 from agentd.supervisor.tick import Memory, Tick, tick
@@ -47,6 +47,7 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
     """Open all doors. Raises AgentdError, one line for each thing that is wrong with token, repository or base."""
     clock = SystemClock()
     store = open_store(settings.database_url, settings.state_dir, clock)
+    bind(store, settings.repo)
     github = connect(
         settings.github_api_url,
         settings.token.get_secret_value(),

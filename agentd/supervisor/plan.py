@@ -13,6 +13,7 @@ from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.model import Decision, Issue, Task, Verdict
 from agentd.states import ACTIVE
+from agentd.store.holds import profile_scope
 from agentd.supervisor.tasks import TITLE_ID, order_of, profile_name, status_label, task_of
 from agentd.supervisor.world import World
 
@@ -130,6 +131,13 @@ def _profile(question: Question) -> Objection | None:
     return None
 
 
+def _model_quota(question: Question) -> Objection | None:
+    hold = question.world.holds.get(profile_scope(profile_name(question.issue, question.settings)))
+    if hold is not None and hold.retry_at is not None and hold.retry_at > question.now:
+        return hold.rule_id, hold.observed, hold.action
+    return None
+
+
 def _dependencies(question: Question) -> Objection | None:
     missing = [needed for needed in question.task.dependencies if needed not in question.world.done]
     if missing:
@@ -150,6 +158,7 @@ RULES: tuple[Callable[[Question], Objection | None], ...] = (
     _everything_held,
     _contract,
     _profile,
+    _model_quota,
     _dependencies,
     _backoff,
 )

@@ -17,7 +17,7 @@ from agentd.run import engine
 from agentd.run.claim import is_over
 from agentd.run.context import Context, executor_is_dead
 from agentd.run.desk import open_desk
-from agentd.run.process import tree_is_gone
+from agentd.run.process import sweep, tree_is_gone
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
@@ -40,6 +40,7 @@ async def revive(context: Context) -> list[str]:
     revived = []
     for run_id, executor in known.items():
         if executor != context.executor and executor_is_dead(executor) and tree_is_gone(context.run_dir(run_id)):
+            sweep(run_id)
             claims.expire_holder(context.store, f"{context.store.installation_id()}/{executor}")
             if engine.requeue_dead([run_id], executor):
                 revived.append(run_id)
@@ -154,8 +155,12 @@ def _settle_labels(context: Context, run: Run, issue: Issue) -> bool:
         return False
     if run.state in ACTIVE and run.label != wanted:
         return False  # it has not announced itself, and may find that somebody else has the claim
+    untold = run.label != wanted
+    if untold and claims.run_of(context.store, run.task_id)[0] == run.run_id:
+        return False  # it is about to say so itself
     if current == wanted:
-        if run.label != wanted:
+        if untold:
+            _say(context, run)
             runs.update_run(context.store, run.run_id, label=wanted)
         return False
     if run.label == current == "status:todo":
@@ -165,10 +170,18 @@ def _settle_labels(context: Context, run: Run, issue: Issue) -> bool:
     if run.label == wanted and current == "status:blocked" and run.state not in ACTIVE:
         return False  # a person stopped it; not ours to undo
     set_status(context.github, issue.number, wanted, issue.labels)
+    if untold:
+        _say(context, run)
     runs.update_run(context.store, run.run_id, label=wanted)
     data = {"add_labels": [wanted], "remove_labels": [current] if current else [], "reason": "reconcile"}
     context.emit("issue_labeled", run, data, source="reconciler")
     return True
+
+
+def _say(context: Context, run: Run) -> None:
+    """The comment that a run could not write itself, because GitHub was ill or the claim gone at its end."""
+    body = sticky_body(open_desk(context, run.run_id), run.state, reason=run.reason, pull_url=run.pr_url)
+    upsert_sticky(context.github, run.issue_number, STICKY, body)
 
 
 def _requeue(context: Context, run: Run) -> bool:

@@ -15,7 +15,7 @@ from agentd.github.client import connect
 from agentd.github.identity import check_rights
 from agentd.model import Decision
 from agentd.run.context import Context, executor_id
-from agentd.store.connection import open_store, scratch_copy
+from agentd.store.connection import bind, open_store, scratch_copy
 from agentd.store.etags import StoredEtags
 from agentd.supervisor.tick import Memory, Tick, tick
 
@@ -28,6 +28,7 @@ async def rehearse(settings: Settings, environ: Mapping[str, str]) -> Tick:
     store = scratch_copy(real, clock)
     if real is not None:
         real.close()
+    bind(store, settings.repo)
     github = connect(
         settings.github_api_url,
         settings.token.get_secret_value(),

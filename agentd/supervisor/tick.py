@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentd.errors import ConfigurationError, GitError, GitHubError, RateLimited, Unavailable
+from agentd.git.naming import TASK_ID
 from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
 from agentd.run import engine
@@ -19,7 +20,7 @@ from agentd.supervisor import reconcile
 from agentd.supervisor.admission import Admission, admit, blocked_by
 from agentd.supervisor.dispatch import admit_run
 from agentd.supervisor.plan import Candidate, plan
-from agentd.supervisor.tasks import profile_name, task_of
+from agentd.supervisor.tasks import profile_name, task_id_of, task_of
 from agentd.supervisor.world import World, observe
 
 STRAYS_SECONDS = 60.0
@@ -79,10 +80,19 @@ def _preflight(context: Context) -> None:
             holds.lift(context.store, "*")
 
 
+def _forget_holds(context: Context, world: World) -> None:
+    """A hold of a task whose issue is closed, or not labelled any more, is over."""
+    here = {task_id_of(issue) for issue in world.issues.values()}
+    for scope in world.holds:
+        if TASK_ID.fullmatch(scope) and scope not in here:
+            holds.lift(context.store, scope)
+
+
 def _look(context: Context, memory: Memory, dry_run: bool) -> tuple[World, list[Run]]:
     world = observe(context)
     if dry_run:
         return world, []
+    _forget_holds(context, world)
     moved = reconcile.follow_pulls(context)
     changed = reconcile.follow_people(context, world)
     if context.clock.boottime() >= memory.strays_due:

@@ -94,7 +94,9 @@ class Installation:
         session = requests.Session()
         session.trust_env = False
         headers = {"Authorization": f"token {self.hub.add_token(user)}"}
-        answer = session.request(method, f"{self.hub.url}/repos/{self.repo}{path}", json=body, headers=headers, timeout=20)
+        answer = session.request(
+            method, f"{self.hub.url}/repos/{self.repo}{path}", json=body, headers=headers, timeout=20
+        )
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

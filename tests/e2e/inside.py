@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,18 +25,23 @@ from tests.e2e.conftest import environment
 class JumpingClock(SystemClock):
     """The machine's clocks; every wait moves the wall clock on instead. Leases run on boot time, which never jumps."""
 
-    def __init__(self) -> None:
+    def __init__(self, really_seconds: float = 0.0) -> None:
         self.ahead = timedelta()
-        self.slept: list[float] = []
+        self.really_seconds = really_seconds
+        """what of each wait is really waited, in seconds"""
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
     def jump(self, seconds: float) -> None:
-        self.slept.append(seconds)
         self.ahead += timedelta(seconds=seconds)
 
+    def pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, self.really_seconds))
+        self.jump(seconds)
+
     async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, self.really_seconds))
         self.jump(seconds)
 
 
@@ -63,21 +69,26 @@ class Inside:
             self.clock.jump(3600)
         store = self.context.store
         told = [f"{run.run_id} {run.state} {run.reason}" for run in runs.latest_runs(store)]
-        raise AssertionError("\n".join([f"not reached after {ticks} ticks", *told, *map(str, holds.holds(store).values())]))
+        raise AssertionError(
+            "\n".join([f"not reached after {ticks} ticks", *told, *map(str, holds.holds(store).values())])
+        )
 
 
-def inside(hub: PracticeGitHub, repo: str, folder: Path, extra: str = "") -> Inside:
-    """An installation on `repo` in `folder`, with an agent that writes one file; the engine is launched elsewhere."""
+def inside(hub: PracticeGitHub, repo: str, folder: Path, timeout_seconds: int = 10) -> Inside:
+    """An installation on `repo` in `folder`, with an agent that writes one file; the engine is launched elsewhere.
+
+    With less than the usual time for an answer from GitHub, waits are real up to that time.
+    """
     folder.mkdir(parents=True)
     (folder / "agentd.toml").write_text(
-        f'verify_command = "true"\n{extra}\n'
+        'verify_command = "true"\n'
         '[profiles.build]\nadapter = "command"\ncommand = ["sh", "-c", "cat > work.txt"]\nprompt = "stdin"\n'
     )
     environ = environment(folder, hub, hub.add_token("agentd-bot")) | {"REPO": repo, "REPO_ROOT": str(folder)}
     for name, below in (("AGENT_STATE_DIR", "state"), ("AGENT_LOG_DIR", "logs"), ("WORKTREE_BASE", "worktrees")):
         environ[name] = str(folder / below)
     settings = load(environ=environ, directory=folder).settings
-    clock = JumpingClock()
+    clock = JumpingClock(timeout_seconds if timeout_seconds < 10 else 0.0)
     executor = executor_id()
     store = open_store("", settings.state_dir, clock)
     github = connect(
@@ -85,8 +96,8 @@ def inside(hub: PracticeGitHub, repo: str, folder: Path, extra: str = "") -> Ins
         settings.token.get_secret_value(),
         repo,
         clock=clock.now,
-        sleep=clock.jump,
-        timeout_seconds=10,
+        sleep=clock.pause,
+        timeout_seconds=timeout_seconds,
     )
     context = Context(
         settings=settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest_asyncio
 from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
 from agentd.run import engine
+from agentd.run.desk import MOST_TRIES
 from agentd.states import RunState
 from agentd.store import runs
 from tests.e2e.conftest import REPO, Installation, environment
@@ -35,8 +35,10 @@ FAULTS: dict[str, dict[str, Any]] = {
     "403 secondary": {"status": 403, "body": SECONDARY, "headers": PLAIN},
     "429": {"status": 429, "headers": {"Retry-After": "1"}},
 }
-LOST = {"502 after", "dropped after"}
-"""Faults after which the work is done and only the answer is missing."""
+ANSWER_LOST = {"502 after", "dropped after"}
+"""Faults after which the work is done."""
+LABELS = {"label at the start": "status:in-progress", "label for the review": "status:in-review"}
+"""Labels that are asked for again when the first request came to nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,9 @@ class Write:
     method: str
     path: str
     skip: int = 0
-    phase: str = "run"
 
 
-WRITES = {
+RUN = {
     "push of the claim": Write("POST", "/git-receive-pack$"),
     "label at the start": Write("POST", "/issues/1/labels$"),
     "unlabel at the start": Write("DELETE", "/issues/1/labels/"),
@@ -60,12 +61,16 @@ WRITES = {
     "unlabel for the review": Write("DELETE", "/issues/1/labels/", 1),
     "edit of the comment": Write("PATCH", "/issues/comments/"),
     "end of the claim": Write("POST", "/git-receive-pack$", 2),
-    "edit of the pull request": Write("PATCH", "/pulls/2$", phase="again"),
-    "close": Write("PATCH", "/issues/1$", phase="merge"),
-    "unlabel after the merge": Write("DELETE", "/issues/1/labels/", phase="merge"),
-    "edit of the comment after the merge": Write("PATCH", "/issues/comments/", phase="merge"),
-    "removal of the branch": Write("DELETE", "/git/refs/heads/", phase="merge"),
 }
+AGAIN = {"edit of the pull request": Write("PATCH", "/pulls/2$")}
+MERGE = {
+    "close": Write("PATCH", "/issues/1$"),
+    "unlabel after the merge": Write("DELETE", "/issues/1/labels/"),
+    "edit of the comment after the merge": Write("PATCH", "/issues/comments/"),
+    "removal of the branch": Write("DELETE", "/git/refs/heads/"),
+}
+PAIRS = list(zip([*RUN, *AGAIN], itertools.cycle(MERGE), strict=False))
+"""A write of the run and one after the merge: each life is worth two faults."""
 numbers = itertools.count()
 
 
@@ -129,19 +134,27 @@ class Life:
             if event["event"] in signs and event["actor"]["login"] == "agentd-bot"
         ]
 
-    def requests(self, write: Write) -> int:
-        """How often agentd has asked for this kind of write."""
-        records = [r for r in self.seen.hub.log if r.method == write.method and r.user in {None, "agentd-bot"}]
-        return sum(record.path.endswith(write.path.rstrip("$")) and self.seen.repo in record.path for record in records)
+    def asked(self, word: str) -> int:
+        """How often agentd asked for a status label to be set."""
+        return sum(
+            record.method == "POST"
+            and record.path == f"/repos/{self.seen.repo}/issues/1/labels"
+            and word.encode() in (record.body or b"")
+            for record in self.seen.hub.log
+        )
+
+    def remote_refs(self) -> list[str]:
+        """All refs but those that GitHub itself keeps for pull requests."""
+        folder = self.seen.hub.world.root / f"{self.seen.repo}.git"
+        refs = git("for-each-ref", "--format=%(refname)", git_dir=folder).splitlines()
+        return [ref for ref in refs if not ref.startswith("refs/pull/")]
 
 
-@pytest.fixture
-def life(github: PracticeGitHub, launched: None, tmp_path: Path) -> Iterator[Life]:
+def live(github: PracticeGitHub, folder: Path, timeout_seconds: int = 10) -> Iterator[Life]:
     repo = f"alice/widget-{next(numbers)}"
     github.add_repo(repo)
     github.grant(repo, "agentd-bot", "write")
-    here = inside(github, repo, tmp_path / "home")
-    folder = tmp_path / "home"
+    here = inside(github, repo, folder, timeout_seconds)
     seen = Installation(github, folder, environment(folder, github, ""), repo=repo)
     assert github.create_issue(repo, "Do it", "Please.", ["agent-ready", "status:todo"]) == 1
     yield Life(here, seen)
@@ -151,19 +164,29 @@ def life(github: PracticeGitHub, launched: None, tmp_path: Path) -> Iterator[Lif
     assert struck, "the fault never struck: the test shows nothing"
 
 
+@pytest.fixture
+def life(github: PracticeGitHub, launched: None, tmp_path: Path) -> Iterator[Life]:
+    yield from live(github, tmp_path / "home")
+
+
+@pytest.fixture
+def impatient(github: PracticeGitHub, launched: None, tmp_path: Path) -> Iterator[Life]:
+    """A life that gives GitHub one second for an answer."""
+    yield from live(github, tmp_path / "home", timeout_seconds=1)
+
+
 UP_TO_REVIEW = ["+in-progress", "-todo", "+in-review", "-in-progress"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", WRITES)
-async def test_one_of_everything_whatever_goes_wrong(life: Life, name: str, fault: str) -> None:
-    write = WRITES[name]
-    if write.phase == "run":
-        life.arm(write, FAULTS[fault])
+@pytest.mark.parametrize(("before", "after"), PAIRS)
+async def test_one_of_everything_whatever_goes_wrong(life: Life, before: str, after: str, fault: str) -> None:
+    if before in RUN:
+        life.arm(RUN[before], FAULTS[fault])
     await life.until_in_review()
     changes = UP_TO_REVIEW
-    if write.phase == "again":
-        life.arm(write, FAULTS[fault])
+    if before in AGAIN:
+        life.arm(AGAIN[before], FAULTS[fault])
         life.ask_again()
         await life.until_in_review()
         changes = changes * 2
@@ -173,8 +196,12 @@ async def test_one_of_everything_whatever_goes_wrong(life: Life, name: str, faul
     [sticky] = life.seen.stickies(1)
     assert pull["state"] == "open"
     assert pull["html_url"] in sticky
-    if write.phase == "merge":
-        life.arm(write, FAULTS[fault])
+    assert life.remote_refs() == ["refs/heads/agent/issue-1", "refs/heads/main"]
+    if before not in AGAIN:
+        for label in ("status:in-progress", "status:in-review"):
+            lost = label == LABELS.get(before) and fault not in ANSWER_LOST
+            assert life.asked(label) == 1 + lost, "asked for a label that was there"
+    life.arm(MERGE[after], FAULTS[fault])
     await life.until_merged()
     assert life.label_changes() == [*changes, "-in-review"]
     issue = life.seen.get("/issues/1")
@@ -182,4 +209,47 @@ async def test_one_of_everything_whatever_goes_wrong(life: Life, name: str, faul
     assert life.seen.labels(1) == {"agent-ready"}
     assert len(life.seen.stickies(1)) == len(life.seen.pulls("all")) == 1
     assert life.seen.stickies(1)[0].splitlines()[1] == "**Merged**"
-    assert [row["name"] for row in life.seen.get("/branches")] == ["main"]
+    assert life.remote_refs() == ["refs/heads/main"]
+
+
+async def test_slow_answers_are_waited_for(life: Life) -> None:
+    for name in ("push of the claim", "comment", "pull request"):
+        life.arm(RUN[name], {"delay": 3})
+    await life.until_in_review()
+    assert life.label_changes() == UP_TO_REVIEW
+    assert len(life.seen.stickies(1)) == len(life.seen.pulls("all")) == 1
+
+
+@pytest.mark.parametrize("name", ["label at the start", "comment", "pull request", "label for the review"])
+async def test_an_answer_that_comes_too_late_makes_nothing_twice(impatient: Life, name: str) -> None:
+    impatient.arm(RUN[name], {"delay": 1.5})
+    await impatient.until_in_review()
+    assert impatient.label_changes() == UP_TO_REVIEW
+    assert len(impatient.seen.stickies(1)) == len(impatient.seen.pulls("all")) == 1
+
+
+@pytest.mark.parametrize("name", ["label at the start", "pull request", "label for the review"])
+async def test_a_github_that_stays_ill_for_hours_is_waited_out(life: Life, name: str) -> None:
+    write = RUN[name]
+    if write.skip:
+        life.seen.hub.fault(write.method, life.path(write), times=write.skip)
+    tries = 3 if name == "pull request" else 1
+    life.seen.hub.fault(write.method, life.path(write), status=500, times=tries * (MOST_TRIES + 3))
+    told = {"agent-ready", "status:in-review"}
+    await life.here.until(lambda: life.run_state is RunState.in_review and life.seen.labels(1) == told)
+    assert life.label_changes()[-2:] == UP_TO_REVIEW[-2:]
+    assert "+blocked" not in life.label_changes()
+    [pull] = life.seen.pulls("all")
+    [sticky] = life.seen.stickies(1)
+    assert pull["html_url"] in sticky
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_pull_request_that_is_closed_blocks_the_issue_once(life: Life, fault: str) -> None:
+    await life.until_in_review()
+    life.seen.act("PATCH", "/pulls/2", {"state": "closed"})
+    for write in (Write("POST", "/issues/1/labels$"), MERGE["edit of the comment after the merge"]):
+        life.arm(write, FAULTS[fault])
+    await life.here.until(lambda: life.run_state is RunState.closed_unmerged)
+    assert life.label_changes() == [*UP_TO_REVIEW, "+blocked", "-in-review"]
+    assert "closed without merging" in life.seen.stickies(1)[0]

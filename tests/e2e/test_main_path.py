@@ -43,7 +43,7 @@ def test_a_merged_pull_request_ends_the_task_and_leaves_no_trace(
     assert [ref for ref in refs if not ref.startswith("refs/pull/")] == ["refs/heads/main"]
     shown = json.loads(here.run("runs", "show", run["run_id"], "--json"))
     assert shown["state"] == "merged"
-    assert not list((Path(here.folder) / "worktrees" / "widget").iterdir())
+    assert not list((Path(here.folder) / "worktrees" / "alice" / "widget").iterdir())
     assert here.writes().count(f"POST /repos/{REPO}/issues/{number}/comments") == 1
 
 

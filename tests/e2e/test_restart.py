@@ -54,7 +54,7 @@ def started(here: Installation) -> None:
     here.configure("poll_interval_seconds = 1\n")
     here.issue()
     here.run("start")
-    wait_for(lambda: list(here.folder.glob("worktrees/widget/*/half.txt")))
+    wait_for(lambda: list(here.folder.glob("worktrees/alice/widget/*/half.txt")))
 
 
 def in_review(here: Installation) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
 from agentd.errors import ConfigurationError
 from agentd.git.workspace import Workspace
+from agentd.model import Decision, Verdict
 from agentd.run.desk import Desk, RunEnd
-from agentd.run.process import Ended, Program, guard, output_of, result_of
+from agentd.run.process import Ended, Program, guard, output_of, result_of, was_started
 from agentd.states import RunState
+from agentd.store import holds
+from agentd.store.holds import profile_scope
 
 LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
 SHOW_SECONDS = 0.3
+QUOTA_SECONDS = 300.0
+"""Wait for a quota that did not say when it resets."""
 
 
 async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str | None) -> dict[str, Any]:
@@ -44,8 +50,9 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
 
 async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None) -> Ended:
     context, profile, settings = desk.context, desk.profile, desk.context.settings
-    if (desk.run_dir / f"{name}.spec.json").exists():
-        desk.charge_restart()
+    before = result_of(desk.run_dir, name)
+    if was_started(desk.run_dir, name) and (before is None or before.ended != "stopped"):
+        desk.charge_restart()  # not when the operator stopped it
     limit_seconds = settings.max_agent_runtime_minutes * 60
     try:
         adapter = adapter_of(profile)
@@ -129,11 +136,32 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
             reason = f"the agent's model failed: {said}"
             raise RunEnd(RunState.failed_retry, reason, cause="infrastructure", detail=detail)
         case "quota":
-            raise RunEnd(RunState.failed_retry, f"the model's quota is used up: {said}", cause="infrastructure")
+            raise _out_of_quota(desk, outcome, said)
         case "limit" | "timeout":
             raise RunEnd(RunState.halted, f"the agent stopped at a limit of its own: {said}", detail=detail)
         case _:
             raise RunEnd(RunState.failed_retry, f"the agent failed: {said}", cause="agent", detail=detail)
+
+
+def _out_of_quota(desk: Desk, outcome: dict[str, Any], said: str) -> RunEnd:
+    """A used-up quota is one fact for every run of the profile: all of them wait, and no attempt is charged."""
+    now = desk.context.clock.now()
+    seconds = outcome["retry_after_seconds"] or QUOTA_SECONDS
+    retry_at = datetime.fromisoformat(outcome["retry_at"]) if outcome["retry_at"] else now + timedelta(seconds=seconds)
+    reason = f"the model's quota is used up: {said}"
+    holds.hold(
+        desk.context.store,
+        Verdict(
+            control="model",
+            rule_id="model_quota",
+            decision=Decision.hold,
+            scope=profile_scope(desk.profile.name),
+            observed=reason,
+            action="nothing to do: dispatch goes on by itself at the reset",
+            retry_at=retry_at,
+        ),
+    )
+    return RunEnd(RunState.failed_retry, reason, retry_at=retry_at)
 
 
 def tail_of(path: Path) -> str:

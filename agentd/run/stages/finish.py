@@ -80,6 +80,8 @@ def _settle(desk: Desk, end: RunEnd) -> RunState:
     """Charge the end's cause to the attempt Meter, and block when that was the last attempt."""
     store = desk.context.store
     if end.cause is None:
+        if end.state in RETRY_ENDS:
+            attempts.refund(store, desk.run.run_id)
         return end.state
     attempts.settle(store, desk.run.run_id, end.cause)
     used = attempts.counts(store, desk.task.task_id).get(end.cause, 0)

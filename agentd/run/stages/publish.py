@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentd.errors import ClaimLost, GitHubError
 from agentd.git import mirror as git_mirror
 from agentd.git.push import Outdated, push_branch
 from agentd.git.sync import Synced, merge_tree
@@ -69,7 +70,14 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
         set_status(context.github, number, "status:in-review")
         upsert_sticky(context.github, number, STICKY, body)
 
-    await outside(desk, "label and comment for the review", tell)
+    try:
+        await outside(desk, "label and comment for the review", tell)
+    except (ClaimLost, GitHubError, RunEnd) as error:
+        if isinstance(error, RunEnd) and error.state is RunState.cancelled:
+            raise
+        # The pull request is open, which cannot be undone by an end: the reconciler says so as soon as it may.
+        context.emit("issue_labeled", desk.run, {"reason": str(error)}, status="skipped")
+        return {"state": RunState.in_review}
     labels = {"add_labels": ["status:in-review"], "remove_labels": ["status:in-progress", "status:blocked"]}
     context.emit("issue_labeled", desk.run, labels)
     update_run(context.store, desk.run.run_id, label="status:in-review")

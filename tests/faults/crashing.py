@@ -1,0 +1,116 @@
+"""agentd with a bomb in it: the process kills itself at the n-th boundary of a run.
+
+A boundary is the moment before or after a durable step, a change of a run's state, a write to GitHub, a fetch or a
+push, a program under the guardian. Run as a program it is a fork server, so that each try costs no imports: it reads
+one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agentd.cli import once as cli_once
+from agentd.git import mirror, push
+from agentd.github import client
+from agentd.run import claim, process, workflow
+from agentd.run.stages import agent, finish, start, verify
+from agentd.store import runs
+from agentd.supervisor import daemon  # noqa: F401  # imported here so that the forked child need not
+
+
+class Bomb:
+    """Counts boundaries, writes their names down, and kills the process at its own."""
+
+    def __init__(self, point: int, trace: Path) -> None:
+        self.point = point
+        self.trace = trace
+        self.count = 0
+
+    def boundary(self, name: str) -> None:
+        self.count += 1
+        with self.trace.open("a") as file:
+            file.write(f"{name}\n")
+        if self.count == self.point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, name: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with a boundary before and one after it, whether it succeeds or not."""
+
+        @functools.wraps(function)
+        async def later(*args: Any, **kwargs: Any) -> Any:
+            self.boundary(f"before {name(*args)}")
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                self.boundary(f"after {name(*args)}")
+
+        @functools.wraps(function)
+        def now(*args: Any, **kwargs: Any) -> Any:
+            self.boundary(f"before {name(*args)}")
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.boundary(f"after {name(*args)}")
+
+        return later if inspect.iscoroutinefunction(function) else now
+
+
+def arm(bomb: Bomb) -> None:
+    """Put a boundary around everything that a crash may cut in two."""
+    workflow._step = bomb.around(lambda name, *_: f"step {name}", workflow._step)
+    push.compare_and_push = bomb.around(lambda _, ref, *__: f"push {ref.split('/')[1]}", push.compare_and_push)
+    guarded = bomb.around(lambda program, *_: f"program {program.name}", process.guard)
+    for module in (agent, verify):
+        module.guard = guarded  # type: ignore[attr-defined]
+    mirror.fetch = bomb.around(lambda *_: "fetch", mirror.fetch)
+    runs.change_state = bomb.around(lambda _, __, state: f"state {state}", runs.change_state)
+    claim.take = bomb.around(lambda *_: "claim", claim.take)
+    start.prepare = bomb.around(lambda *_: "workspace", start.prepare)  # type: ignore[attr-defined]
+    finish.save = bomb.around(lambda *_: "salvage", finish.save)  # type: ignore[attr-defined]
+    send = client.GitHub._once
+
+    def once(self: Any, request: str, read: bool, act: Callable[[], Any]) -> Any:
+        if read:
+            return send(self, request, read, act)
+        return bomb.around(lambda *_: request.split("?")[0], send)(self, request, read, act)
+
+    client.GitHub._once = once  # type: ignore[method-assign]
+
+
+def play(order: dict[str, Any]) -> None:
+    """The child: one `agentd once` in the order's folder and environment."""
+    os.environ.clear()
+    os.environ.update(order["environ"])
+    os.chdir(order["folder"])
+    with Path(order["trace"] + ".out").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    if order["point"] >= 0:
+        arm(Bomb(order["point"], Path(order["trace"])))
+    cli_once.once(as_json=True)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                play(json.loads(line))
+            except BaseException as error:
+                print(repr(error), file=sys.stderr)
+                os._exit(99)
+            os._exit(98)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
