@@ -81,6 +81,8 @@ class GitError(AgentdError):
             "Connection",
             "timed out",
             "did not end",
+            "unexpected disconnect",
+            "expected '",
         )
         refused = ["error: 401", "error: 404", "Authentication failed"]
         said = f"{self} {self.stderr}"

@@ -5,7 +5,9 @@ Each part looks at the world as it is now, so a missed tick, a crash or an edit 
 
 from __future__ import annotations
 
-from agentd.errors import NotFound
+from contextlib import suppress
+
+from agentd.errors import Forbidden, NotFound, Rejected
 from agentd.git.mirror import fetch_claims, seen_claim
 from agentd.git.workspace import remove
 from agentd.github.comments import upsert_sticky
@@ -197,13 +199,14 @@ def _requeue(context: Context, run: Run) -> bool:
 
 def _merged(context: Context, run: Run, pull: Pull) -> Run:
     gh = context.github
-    close_issue(gh, run.issue_number)
-    set_status(gh, run.issue_number, None)
-    upsert_sticky(
-        gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), RunState.merged, pull_url=pull.url)
-    )
+    body = sticky_body(open_desk(context, run.run_id), RunState.merged, pull_url=pull.url)
+    with suppress(NotFound):  # somebody deleted the issue
+        close_issue(gh, run.issue_number)
+        set_status(gh, run.issue_number, None)
+        upsert_sticky(gh, run.issue_number, STICKY, body)
     if pull.head_ref == run.branch and pull.head_repo == gh.repo:
-        delete_branch(gh, run.branch, pull.head_sha)
+        with suppress(Rejected, Forbidden):  # protected, or somebody has pushed more: theirs now
+            delete_branch(gh, run.branch, pull.head_sha)
     merged_at = pull.merged_at or context.clock.now()
     ended = runs.change_state(context.store, run.run_id, RunState.merged, merged_at=merged_at, label="")
     attempts.clear(context.store, run.task_id)
@@ -217,10 +220,11 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
 
 def _closed(context: Context, run: Run) -> Run:
     gh, state = context.github, RunState.closed_unmerged
-    issue = get_issue(gh, run.issue_number)
-    if issue.state == "open":
-        set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
-        upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
+    with suppress(NotFound):  # somebody deleted the issue
+        issue = get_issue(gh, run.issue_number)
+        if issue.state == "open":
+            set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
+            upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
     reason = "the pull request was closed"
     ended = runs.change_state(context.store, run.run_id, state, reason=reason, label="status:blocked")
     data = {"reason": str(state), "pr_url": run.pr_url, "dry_run": False}

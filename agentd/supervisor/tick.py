@@ -181,11 +181,13 @@ def _tell(context: Context, candidate: Candidate, verdict: Verdict, dry_run: boo
 
 
 def _hold_github(context: Context, memory: Memory, error: GitHubError | GitError) -> Verdict:
+    until = context.clock.now() + timedelta(seconds=backoff_seconds(memory.troubles))
     if isinstance(error, RateLimited):
         rule, until = f"rate_limit_{error.kind}", error.retry_at
+    elif isinstance(error, Unavailable | GitError):
+        rule = "github_unavailable"
     else:
-        rule = "github_unavailable" if isinstance(error, Unavailable | GitError) else "github_refused"
-        until = context.clock.now() + timedelta(seconds=backoff_seconds(memory.troubles))
+        rule = "github_refused"
     verdict = Verdict(
         control="github",
         rule_id=rule,

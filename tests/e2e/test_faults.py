@@ -253,3 +253,22 @@ async def test_a_pull_request_that_is_closed_blocks_the_issue_once(life: Life, f
     await life.here.until(lambda: life.run_state is RunState.closed_unmerged)
     assert life.label_changes() == [*UP_TO_REVIEW, "+blocked", "-in-review"]
     assert "closed without merging" in life.seen.stickies(1)[0]
+
+
+async def test_a_branch_with_newer_work_is_left_alone_and_holds_nothing_up(life: Life) -> None:
+    await life.until_in_review()
+    life.seen.hub.merge(life.seen.repo, 2)
+    newer = life.seen.hub.commit(life.seen.repo, "agent/issue-1", {"more.txt": "a person's"})
+    await life.here.until(lambda: life.run_state is RunState.merged, ticks=1)
+    assert life.seen.get("/git/ref/heads/agent/issue-1")["object"]["sha"] == newer
+
+
+@pytest.mark.parametrize("state", [RunState.merged, RunState.closed_unmerged])
+async def test_an_issue_that_was_deleted_holds_nothing_up(life: Life, state: RunState) -> None:
+    await life.until_in_review()
+    life.seen.hub.delete_issue(life.seen.repo, 1)
+    if state is RunState.merged:
+        life.seen.hub.merge(life.seen.repo, 2)
+    else:
+        life.seen.act("PATCH", "/pulls/2", {"state": "closed"})
+    await life.here.until(lambda: life.run_state is state, ticks=1)
