@@ -232,6 +232,8 @@ def rule_ids(source: str) -> set[str]:
                 for name, value in zip(names, values, strict=False):
                     if isinstance(name, ast.Name) and name.id == "rule":
                         take(value)
+            case ast.Assign(targets=[ast.Name(id="rule")], value=value):
+                take(value)
             case ast.Return(value=ast.Tuple(elts=[ast.Constant() as first, _, _])):
                 take(first)
     return found
@@ -262,6 +264,7 @@ def test_every_rule_of_the_code_is_described_and_no_other() -> None:
         '_hold("new_rule", task_id, observed, action)',
         '_verdict(question, Decision.allow, "new_rule", "", "start", None)',
         'wait, rule, said = 1, "new_rule", str(error)',
+        'rule = "new_rule"',
         'def f():\n    return "new_rule", "seen", "do"',
     ],
 )
