@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from agentd.cli import claims, config, demo, follow, init, once, practice, reset, runs, start, status, stop, tasks
+from agentd.cli import (
+    claims,
+    config,
+    demo,
+    follow,
+    init,
+    once,
+    pause,
+    practice,
+    reset,
+    runs,
+    start,
+    status,
+    stop,
+    tasks,
+)
 from agentd.errors import AgentdError
 
 app = typer.Typer(
@@ -24,6 +39,8 @@ app.command()(status.status)
 app.command()(follow.follow)
 app.command()(stop.stop)
 app.command()(stop.restart)
+app.command()(pause.pause)
+app.command()(pause.resume)
 app.command()(reset.reset)
 app.command()(init.init)
 app.command()(demo.demo)

@@ -13,6 +13,7 @@ from agentd.errors import GitError, RateLimited, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
+from agentd.run.process import Ended, Program, guard, result_of
 from agentd.states import RunState
 from agentd.store import attempts, holds, runs
 
@@ -122,6 +123,30 @@ def open_desk(context: Context, run_id: str) -> Desk:
 def hold_scope(run_id: str) -> str:
     """Scope of the hold of a run that waits for GitHub or the network."""
     return f"run:{run_id}"
+
+
+def conclusive(desk: Desk, name: str) -> Ended | None:
+    """The result that a program of this run left, if it came to its own end: then it is not run again."""
+    ended = result_of(desk.run_dir, name)
+    return None if ended is None or ended.ended in {"orphaned", "lease_lost", "stopped"} else ended
+
+
+async def supervise(desk: Desk, program: Program, log_path: Path) -> Ended:
+    """Run a program of this run to its end under the guardian. Raises RunEnd when somebody ended the run meanwhile."""
+    context, run_id = desk.context, desk.run.run_id
+
+    def stop_requested() -> float | None:
+        if context.stopping.is_set():
+            return 0.0
+        return program.grace_seconds if run_id in context.cancels else None
+
+    ended = await guard(program, desk.run_dir, log_path, desk.holding.deadline, stop_requested)
+    if ended.ended == "stopped":
+        if context.stopping.is_set():
+            # This process ends in a moment and the run goes on in its next incarnation: nothing may be recorded.
+            await asyncio.Event().wait()
+        desk.require_wanted()
+    return ended
 
 
 async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:

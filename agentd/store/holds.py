@@ -32,6 +32,10 @@ def hold(store: Store, verdict: Verdict) -> bool:
     return not same
 
 
+PAUSE = "pause"
+"""Scope of the hold that an operator set: nothing is started."""
+
+
 def profile_scope(name: str) -> str:
     """Scope of a hold of everything that one profile would work on."""
     return f"profile:{name}"

@@ -13,7 +13,7 @@ from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.model import Decision, Issue, Task, Verdict
 from agentd.states import ACTIVE
-from agentd.store.holds import profile_scope
+from agentd.store.holds import PAUSE, profile_scope
 from agentd.supervisor.tasks import TITLE_ID, order_of, profile_name, status_label, task_of
 from agentd.supervisor.world import World
 
@@ -102,7 +102,7 @@ def _wanted(question: Question) -> Objection | None:
 
 
 def _everything_held(question: Question) -> Objection | None:
-    hold = question.world.holds.get("*")
+    hold = question.world.holds.get(PAUSE) or question.world.holds.get("*")
     return (hold.rule_id, hold.observed, hold.action) if hold else None
 
 

@@ -103,7 +103,8 @@ def follow_people(context: Context, world: World) -> bool:
         if run.state in ACTIVE and issue is None:
             _cancel(context, run)
         elif issue is not None:
-            changed |= _settle_labels(context, run, issue)
+            with suppress(NotFound):  # deleted, but still in the list until that is read in full again
+                changed |= _settle_labels(context, run, issue)
     return changed
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agentd.errors import ConfigurationError, GitError, GitHubError, RateLimited, Unavailable
+from agentd.errors import ConfigurationError, GitError, GitHubError, NotFound, RateLimited, Unavailable
 from agentd.git.naming import TASK_ID
 from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
@@ -94,11 +94,13 @@ def _look(context: Context, memory: Memory, dry_run: bool) -> tuple[World, list[
         return world, []
     _forget_holds(context, world)
     moved = reconcile.follow_pulls(context)
+    if moved:
+        world = observe(context)
     changed = reconcile.follow_people(context, world)
     if context.clock.boottime() >= memory.strays_due:
         changed |= reconcile.free_stranded(context, world)
         memory.strays_due = context.clock.boottime() + STRAYS_SECONDS
-    return observe(context) if changed or moved else world, moved
+    return observe(context) if changed else world, moved
 
 
 def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> list[Candidate]:
@@ -117,11 +119,16 @@ def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> li
 def _ask(context: Context, memory: Memory, candidate: Candidate, dry_run: bool) -> Verdict:
     """The verdict of the rules that need more of GitHub than the list of issues."""
     gh, issue, task = context.github, candidate.issue, candidate.task
-    if task.contract is None and (blocked := blocked_by(gh, issue, task.task_id)) is not None:
-        return blocked
-    verdict = admit(gh, context.store, issue, task.task_id, context.settings.trust, memory.admissions).verdict
-    if verdict.decision is not Decision.allow:
-        _tell(context, candidate, verdict, dry_run)
+    try:
+        if task.contract is None and (blocked := blocked_by(gh, issue, task.task_id)) is not None:
+            return blocked
+        verdict = admit(gh, context.store, issue, task.task_id, context.settings.trust, memory.admissions).verdict
+        if verdict.decision is not Decision.allow:
+            _tell(context, candidate, verdict, dry_run)
+    except NotFound as error:
+        # The list of issues shows one that was deleted until it is read in full again.
+        observed = {"decision": Decision.hold, "rule_id": "issue_gone", "observed": str(error), "action": ""}
+        return candidate.verdict.model_copy(update=observed)
     return verdict
 
 

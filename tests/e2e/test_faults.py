@@ -18,6 +18,7 @@ from agentd.run import engine
 from agentd.run.desk import MOST_TRIES
 from agentd.states import RunState
 from agentd.store import runs
+from agentd.supervisor.world import observe
 from tests.e2e.conftest import REPO, Installation, environment
 from tests.e2e.inside import Inside, inside
 
@@ -272,3 +273,17 @@ async def test_an_issue_that_was_deleted_holds_nothing_up(life: Life, state: Run
     else:
         life.seen.act("PATCH", "/pulls/2", {"state": "closed"})
     await life.here.until(lambda: life.run_state is state, ticks=1)
+
+
+async def test_a_deleted_issue_does_not_keep_others_from_starting(life: Life) -> None:
+    second = life.seen.issue("Second")
+    await life.until_in_review()
+    third = life.seen.issue("Third")
+    world = observe(life.here.context)
+    assert third in world.issues
+    life.seen.hub.delete_issue(life.seen.repo, third)
+    fourth = life.seen.issue("Fourth")
+    await life.here.tick()
+    latest = runs.latest_by_task(life.here.context.store)
+    assert {f"issue-{second}", f"issue-{fourth}"} <= latest.keys()
+    assert f"issue-{third}" not in latest

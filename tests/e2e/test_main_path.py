@@ -168,6 +168,18 @@ def test_the_agent_sees_no_token_and_no_ambient_secret(here: Installation) -> No
     assert str(here.folder / ".agentd") in row["patch"]  # its HOME is the run's own
 
 
+def test_a_pause_holds_everything_over_restarts_until_it_is_resumed(here: Installation) -> None:
+    here.run("pause", "--reason", "release day")
+    here.issue()
+    assert here.once()["runs"] == []
+    assert "paused by the operator: release day" in here.run("status")
+    assert "paused by the operator: release day [paused]" in here.run("once", "--dry-run")
+    here.run("resume")
+    assert "there was no pause" in here.run("resume")
+    [run] = here.once()["runs"]
+    assert run["state"] == "in_review"
+
+
 def test_githubs_own_dependencies_are_waited_for(here: Installation, hub: PracticeGitHub) -> None:
     first = hub.create_issue(REPO, "First", "a person does this", [], author="alice")
     number = here.issue("Second")

@@ -96,11 +96,8 @@ def test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent(
 def test_a_real_agent_takes_its_session_up_again_after_a_failed_verify(
     there: Installation, model: ScriptedModel
 ) -> None:
-    model.script(
-        "work", [{"write": {"path": "greeting.py", "content": "print('hullo')\n"}}, {"text": "I chose hullo."}]
-    )
-    model.script("mend", [{"write": {"path": "greeting.py", "content": "print('hello, world')\n"}}, {"text": "Mended."}])
-    model.route("did not pass", "mend")
+    wrong = {"write": {"path": "greeting.py", "content": "print('hullo')\n"}}
+    model.script("work", [wrong, {"text": "I chose hullo."}, *STEPS])
     there.issue("Greet the world")
     [run] = there.once()["runs"]
     assert run["state"] == "in_review"
@@ -123,5 +120,6 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
         there.run("stop", "--now")
     assert left_running(run["run_id"]) == []
     model.script("work", STEPS)
+    print(there.status())
     [again] = there.once()["runs"]
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")

@@ -20,8 +20,8 @@ from typing import Any
 from agentd.cli import once as cli_once
 from agentd.git import mirror, push
 from agentd.github import client
-from agentd.run import claim, process, workflow
-from agentd.run.stages import agent, finish, start, verify
+from agentd.run import claim, desk, process, workflow
+from agentd.run.stages import finish, start
 from agentd.store import runs
 from agentd.supervisor import daemon  # noqa: F401  # imported here so that the forked child need not
 
@@ -67,9 +67,7 @@ def arm(bomb: Bomb) -> None:
     """Put a boundary around everything that a crash may cut in two."""
     workflow._step = bomb.around(lambda name, *_: f"step {name}", workflow._step)
     push.compare_and_push = bomb.around(lambda _, ref, *__: f"push {ref.split('/')[1]}", push.compare_and_push)
-    guarded = bomb.around(lambda program, *_: f"program {program.name}", process.guard)
-    for module in (agent, verify):
-        module.guard = guarded  # type: ignore[attr-defined]
+    desk.guard = bomb.around(lambda program, *_: f"program {program.name}", process.guard)  # type: ignore[attr-defined]
     mirror.fetch = bomb.around(lambda *_: "fetch", mirror.fetch)
     runs.change_state = bomb.around(lambda _, __, state: f"state {state}", runs.change_state)
     claim.take = bomb.around(lambda *_: "claim", claim.take)

@@ -13,8 +13,8 @@ from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
 from agentd.errors import ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Decision, Verdict
-from agentd.run.desk import Desk, RunEnd
-from agentd.run.process import Ended, Program, guard, output_of, result_of, was_started
+from agentd.run.desk import Desk, RunEnd, conclusive, supervise
+from agentd.run.process import Ended, Program, output_of, result_of, was_started
 from agentd.states import RunState
 from agentd.store import holds
 from agentd.store.holds import profile_scope
@@ -34,9 +34,7 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     desk.require_wanted()
     desk.move(RunState.running if turn == 0 else RunState.fixing)
     name = f"agent-{turn}"
-    ended = result_of(desk.run_dir, name)
-    if ended is None or ended.ended in {"orphaned", "lease_lost", "stopped"}:
-        ended = await _start(desk, place, name, prompt, resume)
+    ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume)
     outcome = _judge(desk, name, ended)
     desk.context.emit(
         "agent_finished",
@@ -88,22 +86,10 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
     over = asyncio.Event()
     watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser(), over))
     try:
-        ended = await guard(program, desk.run_dir, desk.log_path, desk.holding.deadline, lambda: _stop(desk))
+        return await supervise(desk, program, desk.log_path)
     finally:
         over.set()
         await watcher
-    if ended.ended == "stopped":
-        if context.stopping.is_set():
-            # The process ends in a moment and the run goes on in its next incarnation: nothing may be recorded.
-            await asyncio.Event().wait()
-        desk.require_wanted()
-    return ended
-
-
-def _stop(desk: Desk) -> float | None:
-    if desk.context.stopping.is_set():
-        return 0.0
-    return 5.0 if desk.run.run_id in desk.context.cancels else None
 
 
 def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from agentd.git import collect as git_collect
 from agentd.git.mirror import tree_of
 from agentd.git.workspace import Workspace
 from agentd.model import Profile
-from agentd.run.desk import Desk, RunEnd
-from agentd.run.process import Program, guard, output_of, result_of
+from agentd.run.desk import Desk, RunEnd, conclusive, supervise
+from agentd.run.process import Program, output_of
 from agentd.states import RunState
 
 OUTPUT_CHARACTERS = 8_000
@@ -55,8 +55,8 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
     desk.move(RunState.verifying)
     name = f"verify-{turn}"
     context.emit("verify_started", desk.run, {"verify_command": command})
-    ended = result_of(desk.run_dir, name)
-    if ended is None or ended.ended in {"orphaned", "lease_lost", "stopped"}:
+    ended = conclusive(desk, name)
+    if ended is None:
         home = desk.run_dir / "verify-home"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         program = Program(
@@ -66,13 +66,9 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
             place.path,
             settings.verify_timeout_minutes * 60,
             settings.max_output_bytes,
+            grace_seconds=1.0,
         )
-        log = desk.run_dir / f"{name}.log"
-        ended = await guard(program, desk.run_dir, log, desk.holding.deadline, lambda: desk_stop(desk))
-        if ended.ended == "stopped":
-            if context.stopping.is_set():
-                await asyncio.Event().wait()
-            desk.require_wanted()
+        ended = await supervise(desk, program, desk.run_dir / f"{name}.log")
     output = _output(desk, name)
     passed = ended.ended == "exited" and ended.exit_status == 0
     context.emit(
@@ -96,13 +92,6 @@ def _environment(desk: Desk, place: Workspace, home: Path) -> dict[str, str]:
     """As an agent's: built from names that are allowed, with a home of its own."""
     nobody = Profile(name="verify", adapter="command")
     return base_environment(LaunchSpec("", place.path, home, nobody, desk.context.environ, 0, desk.run_dir / "none"))
-
-
-def desk_stop(desk: Desk) -> float | None:
-    """Grace in seconds when the program must stop now."""
-    if desk.context.stopping.is_set():
-        return 0.0
-    return 1.0 if desk.run.run_id in desk.context.cancels else None
 
 
 def fenced(output: str) -> str:
