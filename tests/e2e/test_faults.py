@@ -267,6 +267,7 @@ async def test_a_branch_with_newer_work_is_left_alone_and_holds_nothing_up(life:
 @pytest.mark.parametrize("state", [RunState.merged, RunState.closed_unmerged])
 async def test_an_issue_that_was_deleted_holds_nothing_up(life: Life, state: RunState) -> None:
     await life.until_in_review()
+    await life.here.tick()
     life.seen.hub.delete_issue(life.seen.repo, 1)
     if state is RunState.merged:
         life.seen.hub.merge(life.seen.repo, 2)

@@ -1,0 +1,78 @@
+"""The same program on PostgreSQL: the main path, a killed supervisor, and the ledger's protection."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from agentd.clock import SystemClock
+from agentd.errors import ClaimLost, StoreError
+from agentd.store import claims, ledger
+from agentd.store.connection import open_store
+from tests import postgres
+from tests.e2e.conftest import Installation
+from tests.e2e.test_restart import agents, in_review, started, supervisor, wait_for
+
+pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres.server(tmp_path_factory.mktemp("postgres")) as found:
+        yield found
+
+
+@pytest.fixture
+def here(here: Installation, address: str, request: pytest.FixtureRequest) -> Installation:
+    here.environ["AGENTD_DATABASE_URL"] = postgres.database(address, request.node.name)
+    return here
+
+
+def test_main_path(here: Installation) -> None:
+    number = here.issue()
+    [run] = here.once()["runs"]
+    assert run["state"] == "in_review"
+    assert here.labels(number) == {"agent-ready", "status:in-review"}
+    assert not list((here.folder / ".agentd" / "state").glob("*.db"))
+    assert here.status()["counts"] == {"in_review": 1}
+
+
+def test_killed_supervisor(here: Installation) -> None:
+    started(here)
+    os.kill(supervisor(here), signal.SIGKILL)
+    wait_for(lambda: not agents(here.folder), 5)
+    here.run("start")
+    try:
+        in_review(here)
+    finally:
+        here.run("stop")
+
+
+def test_store(address: str, tmp_path: Path) -> None:
+    store = open_store(postgres.database(address, "test_store"), tmp_path, SystemClock())
+    first = claims.acquire(store, "P0-01", "a", "run-a", lease_seconds=0.5)
+    assert first is not None
+    assert claims.acquire(store, "P0-01", "b", "run-b", lease_seconds=60) is None
+    wait_for(lambda: claims.acquire(store, "P0-01", "b", "run-b", lease_seconds=60), 5)
+    with pytest.raises(ClaimLost, match="generation 1 is stale"):
+        claims.check(store, first)
+    from tests.store.test_store import an_event
+
+    for number in range(3):
+        ledger.append(store, an_event(store, number))
+    assert list(ledger.problems(store)) == []
+    for statement in ("UPDATE events SET body = 'x'", "DELETE FROM events"):
+        with pytest.raises(StoreError, match="append-only"), store.write() as connection:
+            connection.execute(text(statement))
+    store.close()
+
+
+def test_gone(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="check that the database is up") as caught:
+        open_store("postgresql+psycopg://agentd:secret@127.0.0.1:1/x", tmp_path, SystemClock())
+    assert "secret" not in str(caught.value)
