@@ -16,7 +16,7 @@ from agentd.states import RunState
 class Frozen(BaseModel):
     """Immutable and closed: an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
 Level = Literal["high", "medium", "low"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +39,8 @@ def once(
 
 
 def _dry(settings: Settings, as_json: bool) -> None:
+    import asyncio
+
     from agentd.supervisor.rehearsal import rehearse
 
     done = asyncio.run(rehearse(settings, os.environ))
@@ -51,6 +52,8 @@ def _dry(settings: Settings, as_json: bool) -> None:
 
 
 def _run(settings: Settings, *, wait: bool, as_json: bool) -> None:
+    import asyncio
+
     from agentd.cli.show import live_printer
     from agentd.states import BLOCKED_ENDS, RETRY_ENDS
     from agentd.supervisor.daemon import leave, once, open_context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -45,6 +44,8 @@ def start(
 
 
 def _serve(settings: Settings) -> None:
+    import asyncio
+
     from agentd.supervisor.daemon import leave, open_context, serve
     from agentd.supervisor.process import only_one
 

@@ -58,8 +58,9 @@ def judge(question: Question) -> Verdict:
         objection = rule(question)
         if objection is not None:
             rule_id, observed, action = objection
-            hold = question.world.holds.get(question.task.task_id)
-            retry_at = hold.retry_at if hold and hold.rule_id == rule_id else None
+            scopes = (question.task.task_id, _profile_scope(question), PAUSE, "*")
+            found = (question.world.holds.get(scope) for scope in scopes)
+            retry_at = next((hold.retry_at for hold in found if hold and hold.rule_id == rule_id), None)
             return _verdict(question, Decision.hold, rule_id, observed, action, retry_at)
     return _verdict(question, Decision.allow, "admission", "", "start", None)
 
@@ -76,6 +77,10 @@ def _verdict(
         action=action,
         retry_at=retry_at,
     )
+
+
+def _profile_scope(question: Question) -> str:
+    return profile_scope(profile_name(question.issue, question.settings))
 
 
 def _not_twice(question: Question) -> Objection | None:
@@ -132,7 +137,7 @@ def _profile(question: Question) -> Objection | None:
 
 
 def _model_quota(question: Question) -> Objection | None:
-    hold = question.world.holds.get(profile_scope(profile_name(question.issue, question.settings)))
+    hold = question.world.holds.get(_profile_scope(question))
     if hold is not None and hold.retry_at is not None and hold.retry_at > question.now:
         return hold.rule_id, hold.observed, hold.action
     return None
