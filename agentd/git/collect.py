@@ -66,6 +66,11 @@ def tracked_tree(mirror: Mirror, workspace: Workspace) -> str:
     return mirror.git("write-tree", environment=environment)
 
 
+def clean(mirror: Mirror, workspace: Workspace) -> None:
+    """Remove what came into the workspace after the last snapshot, except what the repository ignores."""
+    mirror.git("clean", "--quiet", "--force", "-d", "--", ".", cwd=workspace.path, environment=_environment(workspace))
+
+
 def commit(mirror: Mirror, tree: str, parent: str, message: str, run_id: str) -> str:
     """One commit of `tree` on `parent`, kept under the run's ref; the same one again when it is there already."""
     ref = f"refs/agentd/runs/{run_id}/result"

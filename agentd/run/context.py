@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +48,12 @@ class Context:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     show: Callable[[str, AgentEvent | str], None] | None = None
     """shown live output of a run: run id, normalised event or line"""
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """set when this process ends without waiting for its runs"""
     cancels: dict[str, str] = field(default_factory=dict)
     """runs of this process that are to end, with the reason; the store has the same, this is the short way"""
+    broken: list[str] = field(default_factory=list)
+    """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
     def run_dir(self, run_id: str) -> Path:
         """Files of one run that outlive its worker: results, the supervisor's index, the agent's home."""
@@ -111,6 +112,8 @@ def executor_is_dead(executor: str) -> bool:
     if host != socket.gethostname() or not pid.isdigit() or not started.isdigit():
         return False
     try:
-        return int(psutil.Process(int(pid)).create_time() * 1000) != int(started)
+        process = psutil.Process(int(pid))
+        # One that has ended stays in the table until its parent, which may be in no hurry, asks for its status.
+        return int(process.create_time() * 1000) != int(started) or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True

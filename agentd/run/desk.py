@@ -140,7 +140,7 @@ async def supervise(desk: Desk, program: Program, log_path: Path) -> Ended:
             return 0.0
         return program.grace_seconds if run_id in context.cancels else None
 
-    ended = await guard(program, desk.run_dir, log_path, desk.holding.deadline, stop_requested)
+    ended = await guard(program, desk.run_dir, log_path, desk.holding.deadline, stop_requested, context.stopping)
     if ended.ended == "stopped":
         if context.stopping.is_set():
             # This process ends in a moment and the run goes on in its next incarnation: nothing may be recorded.

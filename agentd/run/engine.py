@@ -9,9 +9,13 @@ from pathlib import Path
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._dbos import _get_dbos_instance
 from dbos._serialization import DBOSPortableJSONSerializer
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
+from agentd.errors import StoreError
 from agentd.run import workflow
 from agentd.run.context import Context
+from agentd.store.connection import explain
 
 QUEUE = "_dbos_internal_queue"
 POLL_SECONDS = 1.0
@@ -22,7 +26,7 @@ def launch(context: Context) -> None:
 
     One SQLite file in the state directory, or the fleet's PostgreSQL. Arguments and results are JSON, so that a
     shared database is no way to run code. The executor id is this incarnation's own: with a shared one, a second
-    process would start the first one's living runs again.
+    process would start the first one's living runs again. Raises StoreError.
     """
     url = context.settings.database_url or f"sqlite:///{engine_file(context.settings.state_dir)}"
     for name in ("dbos", "alembic"):
@@ -41,7 +45,16 @@ def launch(context: Context) -> None:
     }
     workflow.use(context)
     DBOS(config=config)
-    DBOS.launch()
+    logging.getLogger("dbos").addFilter(_is_news)
+    try:
+        DBOS.launch()
+    except SQLAlchemyError as error:
+        raise StoreError(explain(make_url(url).render_as_string(hide_password=True), error)) from None
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A database that cannot be used is told once, in one line, where it stops the process."""
+    return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError | StoreError))
 
 
 async def enqueue(run_id: str) -> None:

@@ -78,20 +78,24 @@ async def guard(
     log_path: Path,
     lease_deadline: Callable[[], float],
     stop_requested: Callable[[], float | None],
+    hurry: asyncio.Event | None = None,
 ) -> Ended:
     """Run the program to its end and return it; every process it started is gone by then.
 
     `lease_deadline` is asked each second for the boot time at which the lease ends. `stop_requested` gives the
-    grace in seconds when the program must stop, else None. A cancelled caller stops the program at once and waits.
+    grace in seconds when the program must stop, else None; it is asked as often, and at once when `hurry` is set.
+    A cancelled caller stops the program at once and waits.
     """
     guardian = await asyncio.to_thread(_spawn, program, run_dir, log_path, lease_deadline())
     assert guardian.stdin is not None
     try:
         exited = asyncio.ensure_future(_exit_of(guardian.pid))
+        hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
         stopping = False
         try:
             while not exited.done():
-                await asyncio.wait({exited}, timeout=BEAT_SECONDS)
+                waited = {exited} if hurried.done() else {exited, hurried}
+                await asyncio.wait(waited, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 grace = stop_requested()
                 if grace is not None and not stopping:
                     stopping = _tell(guardian, f"stop {grace}")
@@ -100,6 +104,8 @@ async def guard(
             _tell(guardian, "stop 0")
             await asyncio.shield(exited)
             raise
+        finally:
+            hurried.cancel()
     finally:
         guardian.stdin.close()
         await asyncio.to_thread(guardian.wait)

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from dbos import DBOS
+from sqlalchemy.exc import SQLAlchemyError
 
-from agentd.errors import ClaimLost, GitError, GitHubError
+from agentd.errors import ClaimLost, GitError, GitHubError, StoreError
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
 from agentd.run.claim import HeldElsewhere, claimed
@@ -22,6 +23,7 @@ from agentd.run.prompt import with_feedback
 from agentd.run.stages import agent, finish, publish, start, verify
 from agentd.states import RunState
 from agentd.store import holds, runs
+from agentd.store.connection import explain
 
 CONTRACT_VERSION = "1"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
@@ -58,6 +60,11 @@ async def run_task(run_id: str) -> Result:
         else:
             end = RunEnd(RunState.failed, str(error))
         return await finish.unclaimed(desk, end)
+    except (StoreError, SQLAlchemyError) as error:
+        # Neither we nor the engine can write down an end: nobody may wait for one in this process.
+        place = f"the engine's store in {desk.context.settings.state_dir}"
+        desk.context.broken.append(str(error) if isinstance(error, StoreError) else explain(place, error))
+        raise
 
 
 async def _carry(desk: Desk) -> Result:

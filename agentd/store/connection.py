@@ -79,7 +79,7 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(_explain(self.name, error)) from error
+            raise StoreError(explain(self.name, error)) from error
 
 
 def open_store(
@@ -107,7 +107,7 @@ def open_store(
     try:
         _migrate(store, create=create)
     except DBAPIError as error:
-        raise StoreError(_explain(name, error)) from None
+        raise StoreError(explain(name, error)) from None
     return store
 
 
@@ -170,7 +170,7 @@ def _migrate(store: Store, *, create: bool) -> None:
     try:
         known = inspect(store.engine).has_table("meta")
     except SQLAlchemyError as error:
-        raise StoreError(_explain(store.name, error)) from None
+        raise StoreError(explain(store.name, error)) from None
     if not known and not create:
         raise StoreError(f"{store.name}: no store yet; `agentd start` or `agentd once` makes it")
     if not known:
@@ -202,7 +202,8 @@ def _create(store: Store) -> None:
         )
 
 
-def _explain(name: str, error: SQLAlchemyError) -> str:
+def explain(name: str, error: SQLAlchemyError) -> str:
+    """One line: which file or address, what it said, and what to do."""
     said = str(getattr(error, "orig", None) or error).splitlines()[0]
     hint = ""
     if "malformed" in said or "not a database" in said:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from agentd.agents import adapter_of, executable_of
 from agentd.clock import SystemClock
 from agentd.config import Settings
-from agentd.errors import AgentdError, ConfigurationError
+from agentd.errors import AgentdError, ConfigurationError, StoreError
 from agentd.git.mirror import open_mirror
 from agentd.github.client import connect
 from agentd.github.identity import check_rights
@@ -131,7 +131,7 @@ async def _rest(context: Context, stop: Stop) -> None:
         except TimeoutError:
             pass
         if busy:
-            _obey_cancels(context)
+            _heed(context)
             if len(runs.active_runs(context.store)) < busy:
                 return
 
@@ -150,7 +150,7 @@ async def _until_ended(context: Context, run_ids: list[str], stop: Stop) -> None
             await asyncio.wait_for(stop.changed.wait(), BEAT_SECONDS)
         except TimeoutError:
             pass
-        _obey_cancels(context)
+        _heed(context)
 
 
 async def _trees_gone(context: Context, run_ids: list[str]) -> None:
@@ -162,7 +162,10 @@ async def _trees_gone(context: Context, run_ids: list[str]) -> None:
     raise AgentdError(f"processes of a run are still there {STOP_SECONDS:.0f} s after they were told to stop")
 
 
-def _obey_cancels(context: Context) -> None:
+def _heed(context: Context) -> None:
+    """Obey what the store and the runs say. Raises StoreError when a run could not be recorded any more."""
+    if context.broken:
+        raise StoreError(context.broken[0])
     for run in runs.active_runs(context.store):
         if run.cancel_reason:
             context.cancels.setdefault(run.run_id, run.cancel_reason)

@@ -120,6 +120,5 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
         there.run("stop", "--now")
     assert left_running(run["run_id"]) == []
     model.script("work", STEPS)
-    print(there.status())
     [again] = there.once()["runs"]
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")

@@ -85,6 +85,9 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
     if passed and await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place) != collected["tree"]:
         reason = f"`{command}` passed, but changed files that belong to the commit"
         raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
+    if not passed:
+        # Caches and reports of the verify command are no part of what the agent's next turn leaves.
+        await asyncio.to_thread(git_collect.clean, context.mirror, place)
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}
 
 
