@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.rows import Row
-from benchmarks.site import cpu_percent, memory_mb, site, wait_for
+from benchmarks.site import WAIT_SECONDS, cpu_percent, memory_mb, site, wait_for
 
 MARK = b"AGENTD_RUN_ID="
 SETTLE_SECONDS = 3.0
@@ -47,12 +47,15 @@ def sleeping(agents: int) -> list[Row]:
 
 
 def _ended(descriptors: list[int]) -> None:
-    """Wait until every process has ended; a pid descriptor becomes readable then."""
+    """Wait until every process has ended; a pid descriptor becomes readable then. Raises TimeoutError."""
     with selectors.DefaultSelector() as selector:
         for descriptor in descriptors:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
+            ended = selector.select(WAIT_SECONDS)
+            if not ended:
+                raise TimeoutError(f"{len(selector.get_map())} processes did not end within {WAIT_SECONDS:g} s")
+            for key, _ in ended:
                 selector.unregister(key.fd)
                 os.close(key.fd)
 
