@@ -82,29 +82,6 @@ def git(
     `token` reaches git over a file descriptor. Raises GitError when the exit status is not in `accept`, on a
     time-out, and when git is missing.
     """
-    return run(
-        *arguments,
-        git_dir=git_dir,
-        cwd=cwd,
-        environment=environment,
-        stdin=stdin,
-        token=token,
-        timeout_seconds=timeout_seconds,
-        accept=accept,
-    )[1]
-
-
-def run(
-    *arguments: str,
-    git_dir: Path | None = None,
-    cwd: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    token: str = "",
-    timeout_seconds: float = TIMEOUT_SECONDS,
-    accept: tuple[int, ...] = (0,),
-) -> tuple[int, str]:
-    """As `git`, returning (exit status, output)."""
     with _credential(token) as (options, descriptors):
         argv = ["git"]
         for option in (*_OPTIONS, *options):
@@ -134,7 +111,7 @@ def run(
         complaint = done.stderr.decode(errors="replace").strip()
         last = "; ".join(line for line in complaint.splitlines()[-4:]) or output.strip()[-300:]
         raise GitError(f"git {arguments[0]} failed ({done.returncode}): {last}", done.returncode, complaint + output)
-    return done.returncode, output.removesuffix("\n")
+    return output.removesuffix("\n")
 
 
 @contextmanager

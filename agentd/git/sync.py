@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentd.git.mirror import Mirror, is_ancestor
-from agentd.git.runner import run
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,8 @@ def sync(mirror: Mirror, branch_sha: str | None, base_sha: str) -> Synced:
 
 def merge_tree(mirror: Mirror, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
     """(tree, conflicted paths) of a three-way merge in memory; no paths means that it is clean."""
-    status, output = run(
-        "merge-tree",
-        "--write-tree",
-        "--name-only",
-        "-z",
-        "--no-messages",
-        ours,
-        theirs,
-        git_dir=mirror.path,
-        accept=(0, 1),
-    )
-    fields = [field for field in output.split("\0") if field]
-    return fields[0], tuple(dict.fromkeys(fields[1:])) if status == 1 else ()
+    # It names paths only when there are conflicts, and then ends with 1.
+    options = ("--write-tree", "--name-only", "-z", "--no-messages")
+    output = mirror.git("merge-tree", *options, ours, theirs, accept=(0, 1))
+    tree, *files = [field for field in output.split("\0") if field]
+    return tree, tuple(dict.fromkeys(files))

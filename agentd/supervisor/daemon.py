@@ -6,25 +6,22 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.agents import adapter_of, executable_of
 from agentd.clock import SystemClock
 from agentd.config import Settings
-from agentd.errors import AgentdError, ConfigurationError, StoreError
+from agentd.errors import AgentdError, StoreError
 from agentd.git.mirror import open_mirror
-from agentd.github.client import connect
-from agentd.github.identity import check_rights
-from agentd.model import Decision, Run
+from agentd.model import Run
 from agentd.run import engine
 from agentd.run.context import Context, executor_id
 from agentd.run.process import tree_is_gone
 from agentd.store import runs
 from agentd.store.connection import bind, open_store
-from agentd.store.etags import StoredEtags
 from agentd.store.projections import project
+from agentd.supervisor.doors import open_github
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -48,17 +45,7 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
     clock = SystemClock()
     store = open_store(settings.database_url, settings.state_dir, clock)
     bind(store, settings.repo)
-    github = connect(
-        settings.github_api_url,
-        settings.token.get_secret_value(),
-        settings.repo,
-        clock=clock.now,
-        sleep=time.sleep,
-        cache=StoredEtags(store),
-    )
-    wrong = [v for v in check_rights(github, settings.base_branch) if v.decision is not Decision.allow]
-    if wrong:
-        raise ConfigurationError("; ".join(f"{v.observed}: {v.action}" if v.action else v.observed for v in wrong))
+    github = open_github(settings, store, clock)
     profile = settings.profile_named(settings.default_profile)
     adapter_of(profile).probe(executable_of(profile), environ)
     executor = executor_id()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from agentd.clock import SystemClock
 from agentd.config import Settings
-from agentd.errors import ConfigurationError
 from agentd.git.mirror import Mirror
 from agentd.git.runner import Author
-from agentd.github.client import connect
-from agentd.github.identity import check_rights
-from agentd.model import Decision
 from agentd.run.context import Context, executor_id
 from agentd.store.connection import bind, open_store, scratch_copy
-from agentd.store.etags import StoredEtags
+from agentd.supervisor.doors import open_github
 from agentd.supervisor.tick import Memory, Tick, tick
 
 
@@ -29,19 +24,7 @@ async def rehearse(settings: Settings, environ: Mapping[str, str]) -> Tick:
     if real is not None:
         real.close()
     bind(store, settings.repo)
-    github = connect(
-        settings.github_api_url,
-        settings.token.get_secret_value(),
-        settings.repo,
-        clock=clock.now,
-        sleep=time.sleep,
-        cache=StoredEtags(store),
-    )
-    # A token that may only read is good enough for a plan.
-    wrong = [v for v in check_rights(github, settings.base_branch) if v.decision is not Decision.allow]
-    fatal = [v for v in wrong if v.rule_id not in {"write_access"}]
-    if fatal:
-        raise ConfigurationError("; ".join(f"{v.observed}: {v.action}" if v.action else v.observed for v in fatal))
+    github = open_github(settings, store, clock, read_only=True)
     executor = executor_id()
     context = Context(
         settings=settings,
