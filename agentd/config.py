@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic import AliasChoices, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
@@ -62,12 +61,10 @@ class ClaimSettings(Frozen):
     """Also hold `refs/agentd/claims/<task>` on the remote, so that two installations never work on one issue."""
 
 
-class Settings(BaseSettings):
+class Settings(Frozen):
     """All of agentd's settings."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", case_sensitive=True, populate_by_name=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(populate_by_name=True, validate_default=True)
 
     repo: str = Field("", validation_alias=_named("repo", "REPO"))
     """The repository, `owner/name`."""
@@ -85,6 +82,12 @@ class Settings(BaseSettings):
     """Command that decides whether an agent's work is good, for issues without a contract of their own."""
     max_parallel: int = Field(2, ge=1, le=1000, validation_alias=_named("max_parallel", "MAX_PARALLEL"))
     """Runs at the same time."""
+    host_max_parallel: int = Field(0, ge=0, le=1000, validation_alias=_named("host_max_parallel", "HOST_MAX_PARALLEL"))
+    """Runs at the same time on this host of a fleet; 0 takes max_parallel."""
+    host_min_free_mib: int = Field(256, ge=0, validation_alias=_named("host_min_free_mib", "AGENTD_HOST_MIN_FREE_MIB"))
+    """Nothing starts on this host while less memory is free, in MiB."""
+    host_max_load: float = Field(0.0, ge=0, validation_alias=_named("host_max_load", "AGENTD_HOST_MAX_LOAD"))
+    """Nothing starts on this host while its load of the last minute is higher, for each core; 0 asks for no load."""
     poll_interval_seconds: float = Field(
         60.0, gt=0, validation_alias=_named("poll_interval_seconds", "POLL_INTERVAL_SECONDS")
     )
@@ -93,10 +96,20 @@ class Settings(BaseSettings):
         20.0, gt=0, validation_alias=_named("max_agent_runtime_minutes", "MAX_AGENT_RUNTIME_MINUTES")
     )
     """Wall-clock limit of one agent process; then its whole process tree is ended."""
+    agent_startup_minutes: float = Field(
+        10.0, ge=0, validation_alias=_named("agent_startup_minutes", "AGENTD_AGENT_STARTUP_MINUTES")
+    )
+    """How long an agent may show no sign of life after its start (output, or a change in its files); 0 is for ever."""
+    agent_silence_minutes: float = Field(
+        15.0, ge=0, validation_alias=_named("agent_silence_minutes", "AGENTD_AGENT_SILENCE_MINUTES")
+    )
+    """How long an agent that has shown one may show no further sign of life; 0 is for ever."""
     verify_timeout_minutes: float = Field(
         15.0, gt=0, validation_alias=_named("verify_timeout_minutes", "AGENTD_VERIFY_TIMEOUT_MINUTES")
     )
     """Wall-clock limit of the verify command."""
+    max_run_minutes: float = Field(360.0, ge=0, validation_alias=_named("max_run_minutes", "AGENTD_MAX_RUN_MINUTES"))
+    """Wall-clock limit of a whole run, waits for GitHub included, each time that it is taken up; 0 is for ever."""
     max_fix_rounds: int = Field(3, ge=0, le=10, validation_alias=_named("max_fix_rounds", "AGENTD_MAX_FIX_ROUNDS"))
     """How often the agent may try again after a failed verify, within one run."""
     max_output_bytes: int = Field(
@@ -272,13 +285,12 @@ def environment_names(field: str) -> tuple[str, ...]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    source = EnvSettingsSource(Settings)
     found: dict[str, tuple[str, Any]] = {}
-    for field, info in Settings.model_fields.items():
+    for field in Settings.model_fields:
         for name in environment_names(field):
-            text = environ.get(name, "")
-            if text.strip():
-                found[field] = (name, source.prepare_field_value(field, info, text.strip(), False))
+            text = environ.get(name, "").strip()
+            if text:
+                found[field] = (name, text)
                 break
     return found
 

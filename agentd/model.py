@@ -147,7 +147,9 @@ class Run(Frozen):
     cancel_reason: str = ""
     """Set when somebody wants the run to end; its executor obeys at the next beat."""
     generation: int = 0
+    """of the claim under which it was last carried"""
     executor: str = ""
+    """process that carries it; empty while nobody does"""
     workspace: str = ""
     log_path: str = ""
     base_sha: str = ""

@@ -54,7 +54,7 @@ ACTIVE = frozenset({S.queued, S.preparing, S.syncing, S.running, S.verifying, S.
 _ENDS_FROM_ACTIVE = frozenset({S.failed_retry, S.failed, S.halted, S.cancelled, S.revoked})
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    S.queued: frozenset({S.preparing}) | _ENDS_FROM_ACTIVE,
+    S.queued: frozenset({S.preparing, S.verifying, S.publishing}) | _ENDS_FROM_ACTIVE,
     S.preparing: frozenset({S.preparing, S.syncing}) | _ENDS_FROM_ACTIVE,
     S.syncing: frozenset({S.preparing, S.running, S.publishing, S.conflict_retry, S.conflict_blocked})
     | _ENDS_FROM_ACTIVE,
@@ -67,7 +67,11 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     S.closed_unmerged: frozenset({S.in_review, S.merged}),
     **{end: frozenset() for end in ENDS - {S.closed_unmerged}},
 }
-"""From each state, the states that may follow. `preparing` is reachable from every stage: a restart begins there."""
+"""From each state, the states that may follow.
+
+`preparing` is reachable from every stage: a restart begins there. From `queued` a run goes straight to `verifying` or
+`publishing` when it takes over what an earlier one has done.
+"""
 
 STATUS_LABEL: dict[RunState, str | None] = {
     **dict.fromkeys(ACTIVE, "status:in-progress"),

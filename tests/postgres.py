@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -58,11 +59,12 @@ def server(folder: Path) -> Iterator[str]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def database(address: str, name: str) -> str:
-    """A new, empty database on the server; its address."""
+def database(address: str, name: str, template: str = "") -> str:
+    """A new database on the server, empty or a copy of another one; its address."""
+    copied = f' TEMPLATE "{template}"' if template else ""
     with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return f"{address.rpartition('/')[0]}/{name}"
+        connection.execute(f'CREATE DATABASE "{name}"{copied}'.encode())
+    return f"{address.rpartition('/')[0]}/{quote(name)}"
 
 
 def _wait(address: str) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "adapter_of",
     "executable_of",
+    "name_of",
 ]
 
 ADAPTERS: dict[str, Adapter] = {
@@ -48,3 +49,8 @@ def adapter_of(profile: Profile) -> Adapter:
 def executable_of(profile: Profile) -> str | None:
     """The program that the profile names, for `probe`; None leaves the choice to the adapter."""
     return profile.command[0] if profile.command else None
+
+
+def name_of(profile: Profile) -> str:
+    """What a host must have for the profile: the adapter, and the program where the profile names one."""
+    return " ".join(filter(None, [profile.adapter, executable_of(profile)]))

@@ -14,6 +14,7 @@ from agentd.cli import (
     init,
     once,
     pause,
+    policy,
     practice,
     reset,
     runs,
@@ -21,6 +22,8 @@ from agentd.cli import (
     status,
     stop,
     tasks,
+    worker,
+    workers,
 )
 from agentd.errors import AgentdError
 
@@ -36,6 +39,7 @@ app = typer.Typer(
 
 app.command()(start.start)
 app.command()(once.once)
+app.command()(worker.worker)
 app.command()(status.status)
 app.command()(follow.follow)
 app.command()(stop.stop)
@@ -48,7 +52,9 @@ app.command()(demo.demo)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(runs.app, name="runs")
 app.add_typer(claims.app, name="claims")
+app.add_typer(workers.app, name="workers")
 app.add_typer(config.app, name="config")
+app.add_typer(policy.app, name="policy")
 app.add_typer(practice.app, name="practice")
 
 

@@ -13,31 +13,40 @@ if TYPE_CHECKING:
 
     from agentd.store.connection import Store
 
+Profile = Annotated[str | None, typer.Option("--profile", help="Only tasks of this profile.", metavar="NAME")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; shown wherever the pause is.")]
 
 
-def pause(reason: Reason = "", config: ConfigFile = None) -> None:
+def pause(reason: Reason = "", profile: Profile = None, config: ConfigFile = None) -> None:
     """Start no more runs; running ones go on. Survives restarts."""
     from agentd.model import Decision, Verdict
     from agentd.store import holds
 
+    settings = load_settings(config).settings
+    if profile is not None:
+        settings.profile_named(profile)
     verdict = Verdict(
         control="operator",
         rule_id="paused",
         decision=Decision.hold,
-        scope=holds.PAUSE,
+        scope=holds.pause_scope(profile),
         observed=f"paused by the operator{': ' + reason if reason else ''}",
-        action="agentd resume",
+        action=_way_on(profile),
     )
     holds.hold(_store(config), verdict)
-    typer.echo("paused: nothing is started until `agentd resume`")
+    what = f"nothing of profile {profile!r}" if profile else "nothing"
+    typer.echo(f"paused: {what} is started until `{_way_on(profile)}`")
 
 
-def resume(config: ConfigFile = None) -> None:
-    """End a pause."""
+def resume(profile: Profile = None, config: ConfigFile = None) -> None:
+    """End a pause, of everything or of one profile."""
     from agentd.store import holds
 
-    typer.echo("resumed" if holds.lift(_store(config), holds.PAUSE) else "there was no pause")
+    typer.echo("resumed" if holds.lift(_store(config), holds.pause_scope(profile)) else "there was no pause")
+
+
+def _way_on(profile: str | None) -> str:
+    return f"agentd resume --profile {profile}" if profile else "agentd resume"
 
 
 def _store(config: Path | None) -> Store:

@@ -1,4 +1,4 @@
-"""`agentd runs list|show|cancel`."""
+"""`agentd runs list|show|cancel|retry`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from agentd.store.connection import Store
 
-app = typer.Typer(help="Runs: what was tried, how it ended, and ending one.", no_args_is_help=True)
+app = typer.Typer(help="Runs: what was tried, how it ended, ending one, and trying again.", no_args_is_help=True)
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
 
 
@@ -74,6 +74,22 @@ def cancel(run_id: RunId, config: ConfigFile = None) -> None:
         raise AgentdError(f"{run_id}: is over already ({run.state})")
     runs.update_run(store, run_id, cancel_reason="cancelled by the operator")
     typer.echo(f"{run_id}: will end; `agentd runs show {run_id}` tells when")
+
+
+@app.command()
+def retry(
+    run_id: RunId,
+    config: ConfigFile = None,
+    stage: Annotated[
+        str, typer.Option("--from", help="verify or publish: what the run did before counts as done.", metavar="STAGE")
+    ] = "",
+) -> None:
+    """Try again what a run did not achieve, from its beginning or from a later stage. Failed attempts are forgotten."""
+    from agentd.clock import SystemClock
+    from agentd.supervisor.retry import retry as order
+
+    run = order(_store(config, read_only=False), load_settings(config).settings, SystemClock(), run_id, stage)
+    typer.echo(f"{run.run_id}: queued; the supervisor takes it at its next tick")
 
 
 def _store(config: Path | None, *, read_only: bool = True) -> Store:

@@ -12,7 +12,7 @@ from git import Repo
 
 from agentd.config import Settings
 from agentd.errors import GitError
-from agentd.git.naming import branch_of, claim_ref
+from agentd.git.naming import branch_of, claim_ref, work_ref
 from agentd.git.runner import Author, git
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -96,6 +96,16 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
 
 def fetch_claims(mirror: Mirror) -> None:
     """Bring all claims of the remote up to date."""
+    _fetch_refs(mirror, "+refs/agentd/claims/*:refs/agentd/seen/*")
+
+
+def fetch_work(mirror: Mirror, task_id: str) -> None:
+    """Bring what a run of the task has left on the remote, if anything."""
+    ref = work_ref(task_id)
+    _fetch_refs(mirror, f"+{ref}*:{ref}*")
+
+
+def _fetch_refs(mirror: Mirror, refspec: str) -> None:
     with mirror.locked():
         mirror.git(
             "fetch",
@@ -104,9 +114,14 @@ def fetch_claims(mirror: Mirror) -> None:
             "--no-write-fetch-head",
             "--prune",
             mirror.url,
-            "+refs/agentd/claims/*:refs/agentd/seen/*",
+            refspec,
             token=mirror.token,
         )
+
+
+def has_commit(mirror: Mirror, sha: str) -> bool:
+    """True when the mirror has the commit with all its content."""
+    return mirror.git("rev-list", "--objects", "--max-count=1", sha, accept=(0, 128)) != ""
 
 
 def resolve(mirror: Mirror, ref: str) -> str | None:

@@ -26,6 +26,11 @@ def claim_ref(task_id: str) -> str:
     return f"refs/agentd/claims/{_checked(task_id)}"
 
 
+def work_ref(task_id: str) -> str:
+    """`refs/agentd/work/<task id>`: what a run has made so far, on the remote, for another host of the fleet."""
+    return f"refs/agentd/work/{_checked(task_id)}"
+
+
 def _checked(task_id: str) -> str:
     if not TASK_ID.fullmatch(task_id):
         raise ConfigurationError(f"{task_id!r} is not a task id; expected P0-01 to P3-99 or issue-<number>")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agentd.errors import AgentdError, GitError
-from agentd.git.mirror import EMPTY_TREE, Mirror
-from agentd.git.naming import branch_of, claim_ref
+from agentd.git.mirror import EMPTY_TREE, Mirror, fetch_work, resolve
+from agentd.git.naming import branch_of, claim_ref, work_ref
 
 
 class Outdated(AgentdError):
@@ -15,9 +15,22 @@ class RefusedRef(AgentdError):
     """The remote does not take this kind of ref."""
 
 
-def push_branch(mirror: Mirror, task_id: str, sha: str, expected: str | None) -> None:
-    """Set the task's branch to `sha`, only if it is at `expected` now (None: does not exist). Raises Outdated."""
-    compare_and_push(mirror, f"refs/heads/{branch_of(task_id)}", sha, expected or "")
+def push_branch(mirror: Mirror, task_id: str, sha: str, expected: str | None, claim: str = "") -> None:
+    """Set the task's branch to `sha`, only if it is at `expected` now (None: does not exist). Raises Outdated.
+
+    `claim` is sent along, as with every other write of a run.
+    """
+    compare_and_push(mirror, f"refs/heads/{branch_of(task_id)}", sha, expected or "", claim)
+
+
+def push_work(mirror: Mirror, task_id: str, sha: str, claim: str) -> None:
+    """Keep a run's commit on the remote, so that another host can go on with it; an empty `sha` removes it."""
+    ref = work_ref(task_id)
+    fetch_work(mirror, task_id)
+    there = resolve(mirror, ref) or ""
+    if there != sha:
+        compare_and_push(mirror, ref, sha, there, claim)
+        mirror.git("update-ref", *((ref, sha) if sha else ("-d", ref)))
 
 
 def push_claim(mirror: Mirror, task_id: str, sha: str, expected: str) -> None:
@@ -30,10 +43,12 @@ def delete_claim(mirror: Mirror, task_id: str, expected: str) -> None:
     compare_and_push(mirror, claim_ref(task_id), "", expected)
 
 
-def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str) -> None:
+def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str, claim: str = "") -> None:
     """Compare-and-swap of one full ref name on the remote; an empty `sha` deletes it."""
+    header = ("-c", f"http.extraHeader=X-Agentd-Claim: {claim}") if claim else ()
     try:
         mirror.git(
+            *header,
             "push",
             "--quiet",
             "--porcelain",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from agentd.errors import GitError
 from agentd.git.mirror import Mirror, is_ancestor
 
 
@@ -46,5 +47,8 @@ def merge_tree(mirror: Mirror, ours: str, theirs: str) -> tuple[str, tuple[str, 
     # It names paths only when there are conflicts, and then ends with 1.
     options = ("--write-tree", "--name-only", "-z", "--no-messages")
     output = mirror.git("merge-tree", *options, ours, theirs, accept=(0, 1))
-    tree, *files = [field for field in output.split("\0") if field]
+    fields = [field for field in output.split("\0") if field]
+    if not fields:  # it ends with 1 for an unknown commit too
+        raise GitError(f"git merge-tree: {ours} or {theirs} is not in the mirror")
+    tree, *files = fields
     return tree, tuple(dict.fromkeys(files))

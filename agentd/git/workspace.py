@@ -27,15 +27,18 @@ class Workspace:
     """commit that the agent began from"""
 
 
-def prepare(mirror: Mirror, path: Path, run_dir: Path, branch: str, start_sha: str) -> Workspace:
+def prepare(mirror: Mirror, path: Path, run_dir: Path, branch: str, start_sha: str, kept: str = "") -> Workspace:
     """Make the workspace at `start_sha` on `branch`, or take up the one that this run left there before.
 
-    A workspace of another run in the same place is moved aside, never deleted here.
+    `kept` is the commit that the run has made since, perhaps on another host: what is here from before that commit
+    is out of date, and the workspace is made anew with its content. A workspace that is in the way is moved aside,
+    never deleted here.
     """
     record = run_dir / "workspace.json"
     if record.is_file() and path.is_dir():
         known = json.loads(record.read_text())
-        return Workspace(path, Path(known["index"]), known["start_sha"])
+        if kept in {"", known["kept"]}:
+            return Workspace(path, Path(known["index"]), known["start_sha"])
     if path.exists() or path.is_symlink():
         set_aside(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,14 +58,20 @@ def prepare(mirror: Mirror, path: Path, run_dir: Path, branch: str, start_sha: s
         cwd=path.parent,
     )
     git("remote", "remove", "origin", cwd=fresh)
-    git("checkout", "--quiet", "-B", branch, "--no-track", start_sha, cwd=fresh)
+    git("checkout", "--quiet", "-B", branch, "--no-track", kept or start_sha, cwd=fresh)
     index = run_dir / "index"
     # The index's own time stamp is part of its meaning (files changed in the same second), so it is kept.
     shutil.copy2(fresh / ".git" / "index", index)
     fresh.rename(path)
     workspace = Workspace(path, index, start_sha)
-    record.write_text(json.dumps({key: str(value) for key, value in asdict(workspace).items()}))
+    note_kept(run_dir, workspace, kept)
     return workspace
+
+
+def note_kept(run_dir: Path, workspace: Workspace, commit: str) -> None:
+    """Note which commit of the run the workspace's content has become, empty for none yet."""
+    known = {key: str(value) for key, value in asdict(workspace).items()}
+    (run_dir / "workspace.json").write_text(json.dumps({**known, "kept": commit}))
 
 
 def alternates_of(mirror: Mirror) -> str:

@@ -36,6 +36,9 @@ LONGEST_WAIT_SECONDS = 20.0
 LONGEST_RETRY_AFTER = timedelta(seconds=60)
 """A longer limit is raised at once, so that the caller decides what to do meanwhile."""
 
+CLAIM_HEADER = "X-Agentd-Claim"
+"""Sent with every write of a run: the task and the generation of the claim that it is made under."""
+
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], None]
 
@@ -95,14 +98,22 @@ class GitHub:
             self._local.writing = before
 
     @contextmanager
-    def guarding(self, check: Callable[[], None]) -> Iterator[None]:
-        """Calls `check` immediately before each request of this thread that writes; what it raises stops the write."""
-        before = getattr(self._local, "check", None)
-        self._local.check = check
+    def guarding(self, check: Callable[[], None], claim: str) -> Iterator[None]:
+        """Calls `check` immediately before each request of this thread that writes; what it raises stops the write.
+
+        `claim` says on whose behalf, `<task>/<generation>`, and is sent along for whoever reads a proxy's log.
+        """
+        before = getattr(self._local, "check", None), getattr(self._local, "claim", "")
+        self._local.check, self._local.claim = check, claim
         try:
             yield
         finally:
-            self._local.check = before
+            self._local.check, self._local.claim = before
+
+    @property
+    def claim(self) -> str:
+        """The claim that this thread writes under; empty for none."""
+        return getattr(self._local, "claim", "")
 
     def request(
         self,
@@ -241,6 +252,8 @@ class _Door(Requester):
         follow_302_redirect: bool = False,
     ) -> tuple[int, dict[str, Any], str]:
         send = super().requestJson
+        if self._github.claim and verb not in ("GET", "HEAD") and not url.endswith("/graphql"):
+            headers = {**(headers or {}), CLAIM_HEADER: self._github.claim}
         return self._github.exchange(
             verb, url, parameters, lambda: send(verb, url, parameters, headers, input, cnx, follow_302_redirect)
         )

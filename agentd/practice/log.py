@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -24,6 +25,8 @@ class RequestRecord:
     body: bytes | None
     at: datetime
     kind: Literal["rest", "graphql", "git"]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As sent, names in lower case, without the credential."""
 
 
 @dataclass

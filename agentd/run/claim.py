@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from agentd.errors import AgentdError, ClaimLost, GitError
+from agentd.errors import AgentdError, ClaimLost, GitError, StoreError
 from agentd.git import mirror as git_mirror
 from agentd.git.naming import claim_ref
 from agentd.git.push import Outdated, RefusedRef, claim_commit, delete_claim, push_claim
 from agentd.model import Claim, canonical_json
 from agentd.run.context import Context
 from agentd.store import claims as store_claims
+from agentd.store import runs
 
 RENEWALS_PER_LEASE = 4
 RELEASE_PAUSES_SECONDS = (1.0, 5.0)
 """Between the tries to take our ref off the remote; one that stays is taken over by us at once, by others later."""
+
+
+class Abandoned(asyncio.CancelledError):
+    """Ends the work on a run in this process without an end of the run: nothing is recorded, here or in the engine.
+
+    Whoever has the run then goes on with it from the last recorded stage. A cancellation, because the engine records
+    every other error as the workflow's result.
+    """
 
 
 class HeldElsewhere(AgentdError):
@@ -41,6 +51,14 @@ class Holding:
         self.store_deadline = deadline
         self.remote_deadline = remote_deadline
         self.lost = ""
+        self._moving = threading.Lock()
+        """Held while the remote ref is moved: a renewal goes on in its thread when its task is cancelled."""
+        self._given_back = False
+
+    @property
+    def name(self) -> str:
+        """`<task>/<generation>`: the fencing token, as it is sent along with every write."""
+        return f"{self.claim.task_id}/{self.claim.generation}"
 
     def deadline(self) -> float:
         """Boot time at which the agent must be gone: the earlier end of the two leases, 0 when one is lost."""
@@ -71,16 +89,17 @@ class Holding:
                     remote_due = self.context.clock.boottime() + remote_pause
             except (ClaimLost, Outdated) as error:
                 self.lost = str(error)
-            except GitError:
-                continue  # the network may come back before the lease is over
+            except (GitError, StoreError):
+                continue  # network or database may come back before the lease is over
 
     async def release(self) -> None:
-        """Give both halves back."""
+        """Give both halves back; one that ran out too, unless somebody has taken it over."""
+        store = self.context.store
         for pause in (*RELEASE_PAUSES_SECONDS, None):
-            if not self.claim.remote_sha or self.lost:
+            if not self.claim.remote_sha or not await asyncio.to_thread(store_claims.is_newest, store, self.claim):
                 break
             try:
-                await asyncio.to_thread(delete_claim, self.context.mirror, self.claim.task_id, self.claim.remote_sha)
+                await asyncio.to_thread(self._delete_remote)
                 break
             except Outdated:
                 break
@@ -88,13 +107,21 @@ class Holding:
                 if pause is None or not error.is_passing:
                     break
                 await self.context.sleep(pause)
-        await asyncio.to_thread(store_claims.release, self.context.store, self.claim)
+        await asyncio.to_thread(store_claims.release, store, self.claim)
 
     def _renew_remote(self) -> None:
-        before = self.context.clock.boottime()
-        sha = _push(self.context, self.claim, self.claim.remote_sha)
-        self.claim = store_claims.set_remote(self.context.store, self.claim, sha)
-        self.remote_deadline = before + self.context.settings.claim.remote_lease_seconds
+        with self._moving:
+            if self._given_back:
+                return
+            before = self.context.clock.boottime()
+            sha = _push(self.context, self.claim, self.claim.remote_sha)
+            self.claim = store_claims.set_remote(self.context.store, self.claim, sha)
+            self.remote_deadline = before + self.context.settings.claim.remote_lease_seconds
+
+    def _delete_remote(self) -> None:
+        with self._moving:
+            self._given_back = True
+            delete_claim(self.context.mirror, self.claim.task_id, self.claim.remote_sha)
 
 
 @asynccontextmanager
@@ -111,6 +138,9 @@ async def claimed(context: Context, task_id: str, run_id: str) -> AsyncIterator[
             owner, seconds = store_claims.run_of(context.store, task_id)
             if owner != run_id:
                 raise
+            run = runs.get_run(context.store, run_id)
+            if run is None or run.executor != context.executor:
+                raise Abandoned(f"{run_id}: given to another executor") from None
             # The incarnation of this very run before us: its tree is gone when its lease is.
             await asyncio.sleep(min(seconds, 1.0))
     keeper = asyncio.create_task(holding.keep())

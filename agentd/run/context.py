@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import psutil
 
 from agentd.agents import AgentEvent
 from agentd.clock import Clock
@@ -18,6 +15,7 @@ from agentd.config import Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
 from agentd.model import Event, EventType, Frozen, Profile, Run, Task
+from agentd.run.executor import place_of
 from agentd.store.connection import Store
 from agentd.store.ledger import append
 
@@ -28,6 +26,10 @@ class Order(Frozen):
     task: Task
     profile: Profile
     prompt: str
+    after: str = ""
+    """run whose stages before `stage` count as done for this one; empty when it begins at the beginning"""
+    stage: str = ""
+    """`verify` or `publish`"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Context:
     mirror: Mirror
     clock: Clock
     executor: str
-    """this incarnation of this process: host, pid and start time"""
+    """this incarnation of this process; see agentd.run.executor"""
     environ: Mapping[str, str]
     """agentd's own environment; what of it a run gets is decided by name"""
     holder: str
@@ -52,8 +54,15 @@ class Context:
     """set when this process ends without waiting for its runs"""
     cancels: dict[str, str] = field(default_factory=dict)
     """runs of this process that are to end, with the reason; the store has the same, this is the short way"""
+    carried: dict[str, float] = field(default_factory=dict)
+    """runs that this process carries, with the boot time since when"""
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
+
+    @property
+    def place(self) -> str:
+        """The state directory and host of this process; see agentd.run.executor."""
+        return place_of(self.executor)
 
     def run_dir(self, run_id: str) -> Path:
         """Files of one run that outlive its worker: results, the supervisor's index, the agent's home."""
@@ -97,23 +106,3 @@ def new_id(clock: Clock, prefix: str, separator: str = "-") -> str:
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
     tail = "".join(secrets.choice(letters) for _ in range(6))
     return f"{prefix}{int(clock.now().timestamp() * 1000)}{separator}{tail}"
-
-
-def executor_id() -> str:
-    """`host:pid:start`, unique for each incarnation: a pid alone is used again, with its start time it is not."""
-    process = psutil.Process()
-    return f"{socket.gethostname()}:{process.pid}:{int(process.create_time() * 1000)}"
-
-
-def executor_is_dead(executor: str) -> bool:
-    """True when the executor was a process of this host that is there no more. Other hosts' are never judged here."""
-    host, _, rest = executor.rpartition(":")[0].rpartition(":")
-    pid, started = rest, executor.rpartition(":")[2]
-    if host != socket.gethostname() or not pid.isdigit() or not started.isdigit():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        # One that has ended stays in the table until its parent, which may be in no hurry, asks for its status.
-        return int(process.create_time() * 1000) != int(started) or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from agentd.errors import GitError, RateLimited, Unavailable
+from sqlalchemy import Connection
+
+from agentd.errors import ClaimLost, GitError, RateLimited, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
 from agentd.run.process import Ended, Program, guard, result_of
 from agentd.states import RunState
-from agentd.store import attempts, holds, runs
+from agentd.store import attempts, claims, holds, runs
 
 T = TypeVar("T")
 Cause = Literal["conflict", "infrastructure", "agent"]
 MOST_TRIES = 30
+OVERDUE = "the run takes too long"
+"""Why a run is to end whose own deadline is over."""
 
 
 class RunEnd(Exception):
@@ -91,13 +96,38 @@ class Desk:
         return replace(self, claim=claim)
 
     def move(self, state: RunState, reason: str = "", **fields: Any) -> None:
-        """Change the run's state in the store; see agentd.states."""
-        runs.change_state(self.context.store, self.run.run_id, state, reason=reason, **fields)
+        """Change the run's state in the store; see agentd.states. Raises ClaimLost, as every write of a run."""
+        with self.telling(f"state {state}"):
+            runs.change_state(self.context.store, self.run.run_id, state, reason=reason, fence=self._fence, **fields)
+
+    def note(self, **fields: Any) -> None:
+        """Set fields of the run other than its state. Raises ClaimLost."""
+        with self.telling(", ".join(fields)):
+            runs.update_run(self.context.store, self.run.run_id, fence=self._fence, **fields)
+
+    @contextmanager
+    def telling(self, what: str) -> Iterator[None]:
+        """A write that is refused because the claim is lost becomes an Event."""
+        try:
+            yield
+        except ClaimLost as lost:
+            data = {"reason": "claim_lost", "refused": what, "message": str(lost)}
+            self.context.emit("run_failed", self.run, data, status="skipped")
+            raise
+
+    def _fence(self, connection: Connection) -> None:
+        if self.claim is not None:
+            claims.require(self.context.store, connection, self.claim.claim)
+        else:
+            runs.require_executor(connection, self.run.run_id, self.context.executor)
 
     def require_wanted(self) -> None:
         """Raises RunEnd when somebody has asked for the run to end."""
         stored = runs.get_run(self.context.store, self.run.run_id)
         reason = self.context.cancels.get(self.run.run_id) or (stored.cancel_reason if stored else "")
+        if reason == OVERDUE:
+            limit = f"{self.context.settings.max_run_minutes:g} minutes"
+            raise RunEnd(RunState.halted, f"the run did not end within {limit} (max_run_minutes)")
         if reason:
             raise RunEnd(RunState.cancelled, reason)
 
@@ -106,6 +136,7 @@ class Desk:
         store, task_id = self.context.store, self.task.task_id
         key = f"{self.run.run_id}/generation-{self.holding.claim.generation}"
         with store.write() as connection:
+            self._fence(connection)
             attempts.charge(store, connection, task_id, key)
         attempts.settle(store, key, "infrastructure")
         if attempts.counts(store, task_id).get("infrastructure", 0) > self.context.settings.retries.infrastructure:
@@ -158,11 +189,13 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
     context = desk.context
 
     def guarded() -> T:
-        with context.github.guarding(desk.holding.check):
-            return act()
+        with desk.telling(what), context.github.guarding(desk.holding.check, desk.holding.name):
+            desk.holding.check()
+            done = act()
+            desk.holding.check()  # what took longer than the lease counts for nothing: somebody else is at it
+            return done
 
     for number in range(MOST_TRIES):
-        desk.holding.check()
         try:
             done = await asyncio.to_thread(guarded)
         except RateLimited as limited:

@@ -1,13 +1,15 @@
-"""The narrow door to the durable engine (DBOS): start, enqueue, active, requeue_dead. Nothing else imports it."""
+"""The narrow door to the durable engine (DBOS): launch, carry, active, forget. Nothing else imports it.
+
+Only public calls of the engine are used. Its own recovery knows neither hosts nor claims, so it is never asked:
+which executor goes on with which run is decided in our store, and the engine is told.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
-from dbos._dbos import _get_dbos_instance
 from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,13 +17,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from agentd.errors import StoreError
 from agentd.run import workflow
 from agentd.run.context import Context
+from agentd.run.desk import open_desk
 from agentd.store.connection import explain
 
-QUEUE = "_dbos_internal_queue"
-POLL_SECONDS = 1.0
+VERSION_PREFIX = "agentd-run-"
+POLL_SECONDS = 0.5
+STEPS = {"verify": "verify-", "publish": "push"}
+"""By the stage that a run may begin at, how the engine's step of it is called."""
+ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
-def launch(context: Context) -> None:
+async def launch(context: Context) -> None:
     """Start the engine in this process; call it inside the event loop that runs shall work in.
 
     One SQLite file in the state directory, or the fleet's PostgreSQL. Arguments and results are JSON, so that a
@@ -34,7 +40,7 @@ def launch(context: Context) -> None:
     config: DBOSConfig = {
         "name": "agentd",
         "system_database_url": url,
-        "application_version": f"agentd-run-{workflow.CONTRACT_VERSION}",
+        "application_version": f"{VERSION_PREFIX}{workflow.CONTRACT_VERSION}",
         "executor_id": context.executor,
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "ERROR",
@@ -47,7 +53,9 @@ def launch(context: Context) -> None:
     DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_news)
     try:
+        DBOS.listen_queues([queue_of(context)])
         DBOS.launch()
+        await DBOS.register_queue_async(queue_of(context), polling_interval_sec=POLL_SECONDS)
     except SQLAlchemyError as error:
         raise StoreError(explain(make_url(url).render_as_string(hide_password=True), error)) from None
 
@@ -57,28 +65,53 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError | StoreError))
 
 
-async def enqueue(run_id: str) -> None:
-    """Start a run here; asking again for the same run does nothing."""
-    with SetWorkflowID(run_id):
-        await DBOS.start_workflow_async(workflow.run_task, run_id)
+async def carry(context: Context, run_id: str) -> bool:
+    """Carry a run in this process, from its beginning or from the stage that was interrupted.
+
+    False when the engine has its end already, which no stage expected then. The run must be this executor's in our
+    store, so that no other one asks for the same: the engine itself would let both.
+    """
+    found = await DBOS.list_workflows_async(workflow_ids=[run_id], load_input=False, load_output=False)
+    if found and found[0].status in ENDED:
+        return False
+    order = open_desk(context, run_id).order
+    if found:
+        await DBOS.resume_workflow_async(run_id, queue_name=queue_of(context))
+    elif order.after:
+        step = await _step_of(order.after, STEPS[order.stage])
+        if step is None:
+            return False
+        with SetWorkflowID(run_id):
+            version = f"{VERSION_PREFIX}{workflow.CONTRACT_VERSION}"
+            await DBOS.fork_workflow_async(order.after, step, application_version=version, queue_name=queue_of(context))
+    else:
+        with SetWorkflowID(run_id):
+            await DBOS.start_workflow_async(workflow.run_task, run_id)
+    return True
+
+
+async def _step_of(run_id: str, name: str) -> int | None:
+    """Number of the last step of a run whose name begins so; None when there is none."""
+    steps = await DBOS.list_workflow_steps_async(run_id, load_output=False)
+    return max((step["function_id"] for step in steps if step["function_name"].startswith(name)), default=None)
 
 
 async def active() -> dict[str, str]:
-    """Runs that the engine has not finished: run id -> executor."""
+    """Runs that the engine has not finished: run id -> version of the workflow's contract."""
     found = await DBOS.list_workflows_async(
         status=["PENDING", "ENQUEUED", "DELAYED"], name="run_task", load_input=False, load_output=False
     )
-    return {status.workflow_id: status.executor_id or "" for status in found}
+    return {status.workflow_id: (status.app_version or "").removeprefix(VERSION_PREFIX) for status in found}
 
 
-def requeue_dead(run_ids: Iterable[str], executor: str) -> list[str]:
-    """Let runs of a dead executor go on in a living one; those that it really had.
+async def forget(run_id: str) -> None:
+    """Let the engine never go on with a run that only another version of the workflow could."""
+    await DBOS.cancel_workflow_async(run_id)
 
-    The engine itself only recovers its own executor id, so its private recovery call is used; a contract test
-    guards it. It is idempotent: a run that somebody else took up meanwhile is left alone.
-    """
-    system = _get_dbos_instance()._sys_db
-    return [run_id for run_id in run_ids if system.reenqueue_for_recovery(run_id, [executor], QUEUE)]
+
+def queue_of(context: Context) -> str:
+    """The queue of interrupted runs that only this place's executor takes from."""
+    return f"agentd-{context.place}"
 
 
 def engine_file(state_dir: Path) -> Path:

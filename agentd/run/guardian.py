@@ -3,8 +3,9 @@
 A program of its own, with the standard library alone: `python -I guardian.py SPEC.json`. It is a child subreaper,
 so that children which leave the process group or their session still end up below it. Standard input is the
 worker's end of the line: a closed line means that the worker is dead. Commands on it, one a line:
-`deadline SECONDS` (boot time at which the lease ends) and `stop GRACE_SECONDS`. It inherits the run's lock and
-keeps it to its end, so that a free lock proves that the tree is gone.
+`deadline SECONDS` (boot time at which the lease ends), `progress` (the worker saw a sign of life that is no output)
+and `stop GRACE_SECONDS`. It inherits the run's lock and keeps it to its end, so that a free lock proves that the
+tree is gone.
 
 It ends 0 after writing the result file, which is written by renaming and so is there whole or not at all.
 """
@@ -26,7 +27,7 @@ BEAT_SECONDS = 0.5
 GROUP_SECONDS = 0.1
 """How long a killed group may take to disappear before /proc is searched, which is dear where many runs end at once."""
 CHUNK = 1 << 16
-CONCLUSIVE = ("exited", "timeout", "not_started")
+CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "not_started")
 """Ends whose result must outlive a power cut; after the others the program runs again in any case."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,6 +46,8 @@ class Guardian:
         self.began = now()
         self.limit_at = self.began + float(spec["limit_seconds"])
         self.lease_at = float(spec["lease_deadline"])
+        self.lives = False
+        self.sign_at = time.monotonic()
         self.ended = ""
         self.grace = float(spec["grace_seconds"])
         self.kept = 0
@@ -80,7 +83,7 @@ class Guardian:
         child_end = os.pidfd_open(self.child.pid)
         self.selector.register(child_end, selectors.EVENT_READ, "exit")
         while not self.ended:
-            wait = max(0.0, min(BEAT_SECONDS, self.limit_at - now(), self.lease_at - now()))
+            wait = max(0.0, min(BEAT_SECONDS, self.limit_at - now(), self.lease_at - now(), self.patience()))
             for key, _ in self.selector.select(wait):
                 if key.data == "exit":
                     self.ended = self.ended or "exited"
@@ -88,12 +91,24 @@ class Guardian:
                     self.command()
                 else:
                     self.pump(key)
+            if not self.ended and now() >= self.lease_at:
+                # First: after a suspend all limits have passed, and that is no fault of the program.
+                self.ended, self.grace = "lease_lost", 0.0
             if not self.ended and now() >= self.limit_at:
                 self.ended = "timeout"
-            if not self.ended and now() >= self.lease_at:
-                self.ended, self.grace = "lease_lost", 0.0
+            if not self.ended and self.patience() <= 0:
+                self.ended = "silent" if self.lives else "lifeless"
         self.selector.unregister(child_end)
         os.close(child_end)
+
+    def sign(self) -> None:
+        """The program has shown that it gets on."""
+        self.lives, self.sign_at = True, time.monotonic()
+
+    def patience(self) -> float:
+        """Seconds for which the program may still show nothing; a suspended machine's sleep does not count."""
+        seconds = float(self.spec["silence_seconds" if self.lives else "startup_seconds"])
+        return self.sign_at + seconds - time.monotonic() if seconds > 0 else float("inf")
 
     def command(self) -> None:
         """One read from the worker's line; a closed line means that there is no worker any more."""
@@ -108,6 +123,8 @@ class Guardian:
             word, _, value = line.decode().partition(" ")
             if word == "deadline":
                 self.lease_at = float(value)
+            elif word == "progress":
+                self.sign()
             elif word == "stop":
                 self.ended, self.grace = self.ended or "stopped", float(value)
 
@@ -122,6 +139,7 @@ class Guardian:
             self.selector.unregister(stream)
             stream.close()
             return
+        self.sign()
         room = max(0, int(self.spec["max_output_bytes"]) - self.kept)
         part = received[:room]
         self.kept += len(part)

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Literal
 
 from agentd.errors import AgentdError
+from agentd.run.progress import Watch
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
 RUN_VARIABLE = "AGENTD_RUN_ID"
 """Set in every process of a run, so that one which got away can be found."""
 BEAT_SECONDS = 1.0
 LOCK = "guardian.lock"
+LOOKS_PER_LIMIT = 4
+"""How often watched folders are looked at in the time for which a program may show nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,19 @@ class Program:
     max_output_bytes: int
     stdin: bytes | None = None
     grace_seconds: float = 5.0
+    startup_seconds: float = 0.0
+    """how long it may show no sign of life at all after its start; 0 is for ever"""
+    silence_seconds: float = 0.0
+    """how long it may show none later on; 0 is for ever"""
+    watched: tuple[Path, ...] = ()
+    """folders in which a change is a sign of life, as output is"""
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a program ended. Read from the guardian's result file."""
 
-    ended: Literal["exited", "timeout", "lease_lost", "orphaned", "stopped", "not_started"]
+    ended: Literal["exited", "timeout", "lifeless", "silent", "lease_lost", "orphaned", "stopped", "not_started"]
     exit_status: int
     seconds: float
     output_bytes: int
@@ -91,6 +100,7 @@ async def guard(
     try:
         exited = asyncio.ensure_future(_exit_of(guardian.pid))
         hurried = asyncio.ensure_future((hurry or asyncio.Event()).wait())
+        watching = asyncio.ensure_future(_watch(program, log_path, lambda: _tell(guardian, "progress")))
         stopping = False
         try:
             while not exited.done():
@@ -106,6 +116,7 @@ async def guard(
             raise
         finally:
             hurried.cancel()
+            watching.cancel()
     finally:
         guardian.stdin.close()
         await asyncio.to_thread(guardian.wait)
@@ -148,6 +159,19 @@ def tree_is_gone(run_dir: Path) -> bool:
     return True
 
 
+async def _watch(program: Program, log_path: Path, progress: Callable[[], object]) -> None:
+    """Report changes in the watched folders until cancelled; they are not looked at while there is output."""
+    limits = [seconds for seconds in (program.startup_seconds, program.silence_seconds) if seconds > 0]
+    if not limits or not program.watched:
+        return
+    watch, logged = Watch(program.watched), -1
+    while True:
+        await asyncio.sleep(min(limits) / LOOKS_PER_LIMIT)
+        said, logged = logged, log_path.stat().st_size
+        if logged == said and await asyncio.to_thread(watch.changed):
+            progress()
+
+
 def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: float) -> subprocess.Popen[bytes]:
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -158,6 +182,7 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
         "cwd": str(program.cwd),
         "env": {**program.env, RUN_VARIABLE: run_dir.name},
         "stdin": None,
+        "watched": [],
         "stdin_path": str(stdin_path) if program.stdin is not None else "",
         "lease_deadline": lease_deadline,
         "log_path": str(log_path),

@@ -1,12 +1,14 @@
 """A run, from the claim to the pull request, as one durable workflow.
 
-Every stage is a step whose result is remembered: after a crash the next incarnation reads on at the stage that was
-interrupted. The claim is no step: each incarnation takes it anew, with a new generation.
+Every stage is a step whose result is remembered: after a crash the next incarnation, here or on another host, reads
+on at the stage that was interrupted. The claim is no step: each incarnation takes it anew, with a new generation.
+A run that lost its claim records nothing more: it is abandoned here, and goes on wherever the claim can be had.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS
@@ -15,17 +17,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from agentd.errors import ClaimLost, GitError, GitHubError, StoreError
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
-from agentd.run.claim import HeldElsewhere, claimed
+from agentd.run.claim import Abandoned, HeldElsewhere, claimed
 from agentd.run.context import Context
 from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
 from agentd.run.process import GuardianDied
 from agentd.run.prompt import with_feedback
 from agentd.run.stages import agent, finish, publish, start, verify
-from agentd.states import RunState
+from agentd.states import ACTIVE, RunState
 from agentd.store import holds, runs
 from agentd.store.connection import explain
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
 
 Result = dict[str, Any]
@@ -38,65 +40,119 @@ def use(context: Context) -> None:
 
 
 @DBOS.workflow(name="run_task")
-async def run_task(run_id: str) -> Result:
-    """One run. Returns {state}: where it ended."""
-    desk = open_desk(_process[0], run_id)
+async def run_task(_: str) -> Result:
+    """One run, whose id is the workflow's own: one that begins at a later stage has its predecessor's arguments.
+
+    Returns {state}: where it ended.
+    """
+    context, run_id = _process[0], str(DBOS.workflow_id)
+    context.carried[run_id] = context.clock.boottime()
+    try:
+        return await _claimed_or_not(open_desk(context, run_id))
+    except ClaimLost as lost:
+        raise Abandoned(str(lost)) from None
+    except (StoreError, SQLAlchemyError) as error:
+        # Neither we nor the engine can write down an end.
+        if not context.store.is_sqlite:
+            raise Abandoned(str(error)) from None  # a database that comes back
+        place = f"the engine's store in {context.settings.state_dir}"
+        context.broken.append(str(error) if isinstance(error, StoreError) else explain(place, error))
+        raise
+    finally:
+        context.carried.pop(run_id, None)
+
+
+async def _claimed_or_not(desk: Desk) -> Result:
+    context, run_id = desk.context, desk.run.run_id
     try:
         await start.fetch(desk)
-        async with claimed(desk.context, desk.task.task_id, run_id) as holding:
-            runs.update_run(
-                desk.context.store, run_id, executor=desk.context.executor, generation=holding.claim.generation
-            )
+        async with claimed(context, desk.task.task_id, run_id) as holding:
+            if not runs.begin(context.store, run_id, context.executor, holding.claim.generation):
+                await holding.release()  # nobody else would take it off the remote
+                raise Abandoned(f"{run_id}: given to another executor")
             ended = await _carry(desk.with_claim(holding))
-            holds.lift(desk.context.store, hold_scope(run_id))
+            holds.lift(context.store, hold_scope(run_id))
             return ended
     except HeldElsewhere as held:
+        if (state := _end_reached(desk)) is not None:
+            return {"state": state}  # the task's next run is under way already, and nobody waits for last words
         return await finish.give_way(desk, str(held), held.seconds)
     except RefusedRef as refused:
         return await finish.hold_back(desk, refused)
     except GitError as error:
-        if error.is_passing:
-            end = RunEnd(RunState.failed_retry, str(error), cause="infrastructure")
-        else:
-            end = RunEnd(RunState.failed, str(error))
-        return await finish.unclaimed(desk, end)
-    except (StoreError, SQLAlchemyError) as error:
-        # Neither we nor the engine can write down an end: nobody may wait for one in this process.
-        place = f"the engine's store in {desk.context.settings.state_dir}"
-        desk.context.broken.append(str(error) if isinstance(error, StoreError) else explain(place, error))
-        raise
+        if _end_reached(desk) is not None:
+            raise Abandoned(str(error)) from None  # only the last words are missing
+        return await finish.unclaimed(desk, _end_of(error))
+
+
+def _end_reached(desk: Desk) -> RunState | None:
+    """The state that an incarnation before us brought the run to, when that is no stage any more."""
+    run = runs.get_run(desk.context.store, desk.run.run_id)
+    return run.state if run is not None and run.state not in ACTIVE else None
+
+
+@dataclass
+class Work:
+    """What the run has made so far. Only a stage that is not over needs the workspace, which is one host's."""
+
+    desk: Desk
+    began: Result | None = None
+    commit: str = ""
+
+    async def place(self) -> Workspace | None:
+        """The workspace, made or taken up again; None before there was one. Raises GitError."""
+        return await start.workspace(self.desk, self.began, self.commit) if self.began else None
 
 
 async def _carry(desk: Desk) -> Result:
-    place: Workspace | None = None
+    work = Work(desk)
     try:
+        if desk.order.after:
+            await start.announce_again(desk)
         await _step("announce", start.announce, desk)
-        began = await _step("synchronise", start.synchronise, desk)
-        place = await start.workspace(desk, began)
-        collected, verified = await _agent_until_verified(desk, place, began)
-        await _step("push", publish.push, desk, began, collected)
+        work.began = began = await _step("synchronise", start.synchronise, desk)
+        made, verified = await _agent_until_verified(desk, work, began)
+        await _step("push", publish.push, desk, began, made)
         pull = await _step("open_pull", publish.open_pull, desk, verified)
         return await _step("hand_over", publish.hand_over, desk, pull)
     except RunEnd as end:
-        return await _step("finish", finish.finish, desk, place, end)
+        return await _step("finish", finish.finish, desk, work.place, end)
 
 
-async def _agent_until_verified(desk: Desk, place: Workspace, began: Result) -> tuple[Result, Result]:
+async def _agent_until_verified(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
     """The agent's turns: after a failed verify it gets the output and another turn, a bounded number of times."""
     prompt, session = desk.order.prompt, None
     for turn in range(desk.context.settings.max_fix_rounds + 1):
-        outcome = await _step(f"agent-{turn}", agent.work, desk, place, turn, prompt, session)
-        collected = await _step(f"collect-{turn}", verify.collect, desk, place, began)
-        verified = await _step(f"verify-{turn}", verify.verify, desk, place, collected, turn)
+        made = await _step(f"agent-{turn}", _turn, desk, began, work.commit, turn, prompt, session)
+        work.commit = made["commit"]
+        verified = await _step(f"verify-{turn}", _verify, desk, began, made, turn)
         if verified["passed"]:
-            return collected, verified
-        session = outcome["session_id"]
+            return made, verified
+        session = made["session_id"]
         prompt = with_feedback(desk.order.prompt, desk.task.verify_command, verified["exit_status"], verified["output"])
     raise RunEnd(
         RunState.verify_failed,
         f"`{desk.task.verify_command}` ended with {verified['exit_status']} after {turn + 1} turns of the agent",
         detail=verify.fenced(verified["output"]),
     )
+
+
+async def _turn(desk: Desk, began: Result, kept: str, turn: int, prompt: str, session: str | None) -> Result:
+    """The agent and the commit of its work, as one step: what is remembered can be gone on with on any host."""
+    place = await start.workspace(desk, began, kept)
+    outcome = await agent.work(desk, place, turn, prompt, session)
+    return outcome | await verify.collect(desk, place, began)
+
+
+async def _verify(desk: Desk, began: Result, made: Result, turn: int) -> Result:
+    place = await start.workspace(desk, began, made["commit"])
+    return await verify.verify(desk, place, made, turn)
+
+
+def _end_of(error: GitError) -> RunEnd:
+    if error.is_passing:
+        return RunEnd(RunState.failed_retry, str(error), cause="infrastructure")
+    return RunEnd(RunState.failed, str(error))
 
 
 async def _step(name: str, stage: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
@@ -107,12 +163,18 @@ async def _step(name: str, stage: Callable[..., Awaitable[Result]], *arguments: 
             return {"ok": await stage(*arguments)}
         except RunEnd as end:
             return {"end": end.to_json()}
-        except ClaimLost as error:
-            return {"end": RunEnd(RunState.failed_retry, str(error), cause="infrastructure").to_json()}
+        except ClaimLost as lost:
+            raise Abandoned(str(lost)) from None
         except GuardianDied as error:
             return {"end": RunEnd(RunState.failed_retry, str(error), cause="infrastructure").to_json()}
-        except (GitHubError, GitError) as error:
+        except GitError as error:
+            return {"end": _end_of(error).to_json()}
+        except GitHubError as error:
             return {"end": RunEnd(RunState.failed, str(error)).to_json()}
+        except StoreError as error:
+            if _process[0].store.is_sqlite:
+                raise
+            raise Abandoned(str(error)) from None
 
     result = await DBOS.run_step_async({"name": name, "preemptible": True}, act)
     if "end" in result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from agentd.errors import ClaimLost
 from agentd.model import Claim
@@ -26,8 +27,8 @@ def acquire(store: Store, task_id: str, holder: str, run_id: str, lease_seconds:
     The same holder may take its own claim again (a replayed run): it gets a new generation too.
     """
     with store.write() as connection:
-        now = store.lease_now(connection)
         row = _row(connection, task_id)
+        now = store.lease_now(connection)
         if row is not None and row["holder"] != holder and _left(store, row, now) > 0:
             return None
         generation = int(row["generation"]) + 1 if row is not None else 1
@@ -40,7 +41,11 @@ def acquire(store: Store, task_id: str, holder: str, run_id: str, lease_seconds:
             "released": 0,
         }
         if row is None:
-            connection.execute(insert(schema.claims).values(task_id=task_id, **values))
+            try:
+                connection.execute(insert(schema.claims).values(task_id=task_id, **values))
+            except IntegrityError:  # somebody else was quicker a moment ago
+                connection.rollback()
+                return None
         else:
             connection.execute(update(schema.claims).where(schema.claims.c.task_id == task_id).values(**values))
         return Claim(task_id=task_id, holder=holder, run_id=run_id, generation=generation)
@@ -53,12 +58,12 @@ def renew(store: Store, claim: Claim, lease_seconds: float) -> float:
     """
     before = store.clock.boottime()
     with store.write() as connection:
-        now = store.lease_now(connection)
-        _require(store, connection, claim, now)
+        require(store, connection, claim)
+        deadline = store.lease_now(connection) + lease_seconds
         connection.execute(
             update(schema.claims)
             .where(schema.claims.c.task_id == claim.task_id)
-            .values(deadline=now + lease_seconds, boot_id=store.lease_boot())
+            .values(deadline=deadline, boot_id=store.lease_boot())
         )
     return before + lease_seconds
 
@@ -66,7 +71,25 @@ def renew(store: Store, claim: Claim, lease_seconds: float) -> float:
 def check(store: Store, claim: Claim) -> None:
     """Raises ClaimLost unless this generation is the live one. Call immediately before every outside write."""
     with store.read() as connection:
-        _require(store, connection, claim, store.lease_now(connection))
+        require(store, connection, claim)
+
+
+def require(store: Store, connection: Connection, claim: Claim) -> None:
+    """Raises ClaimLost unless this generation is the live one; in a transaction that writes, until its end."""
+    row = _row(connection, claim.task_id)
+    now = store.lease_now(connection)  # only now: the row may have had to be waited for
+    if row is None or row["generation"] != claim.generation or row["holder"] != claim.holder:
+        found = row["generation"] if row is not None else "none"
+        raise ClaimLost(f"{claim.task_id}: claim generation {claim.generation} is stale; the store has {found}")
+    if _left(store, row, now) <= 0:
+        raise ClaimLost(f"{claim.task_id}: the lease of claim generation {claim.generation} is over")
+
+
+def is_newest(store: Store, claim: Claim) -> bool:
+    """True while nobody has taken the claim over, also when its lease is over."""
+    with store.read() as connection:
+        row = _row(connection, claim.task_id)
+    return row is not None and row["generation"] == claim.generation
 
 
 def set_remote(store: Store, claim: Claim, sha: str) -> Claim:
@@ -168,13 +191,3 @@ def _left(store: Store, row: RowMapping, now: float) -> float:
     if row["released"] or row["boot_id"] != store.lease_boot():
         return 0.0
     return max(0.0, float(row["deadline"]) - now)
-
-
-def _require(store: Store, connection: Connection, claim: Claim, now: float) -> None:
-    query = select(schema.claims).where(schema.claims.c.task_id == claim.task_id)
-    row = connection.execute(query).mappings().first()
-    if row is None or row["generation"] != claim.generation or row["holder"] != claim.holder:
-        found = row["generation"] if row is not None else "none"
-        raise ClaimLost(f"{claim.task_id}: claim generation {claim.generation} is stale; the store has {found}")
-    if _left(store, row, now) <= 0:
-        raise ClaimLost(f"{claim.task_id}: the lease of claim generation {claim.generation} is over")

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentd.clock import Clock
 from agentd.errors import ConfigurationError, StoreError
 from agentd.store import schema
+from agentd.store.engines import BUSY_SECONDS, OPEN_SECONDS, connect, memory_engine, postgres_engine, sqlite_engine
 
-BUSY_SECONDS = 30
+_SCHEMA_LOCK = 4711
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,19 @@ class Store:
     clock: Clock
     name: str
     """file or address without a password, for messages"""
+    path: Path | None = None
+    """the file of a SQLite store"""
+    open_seconds: float = OPEN_SECONDS
+    """how long a PostgreSQL that was there may be out of reach before a read or write gives up"""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), connect(self.engine, self.open_seconds) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), connect(self.engine, self.open_seconds) as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -78,20 +81,27 @@ class Store:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
             raise StoreError(explain(self.name, error)) from error
 
 
 def open_store(
-    database_url: str, state_dir: Path, clock: Clock, *, create: bool = True, read_only: bool = False
+    database_url: str,
+    state_dir: Path,
+    clock: Clock,
+    *,
+    create: bool = True,
+    read_only: bool = False,
+    busy_seconds: float = BUSY_SECONDS,
 ) -> Store:
     """Open and, when `create`, make or migrate the store. Raises StoreError naming the file or address.
 
-    `read_only` leaves every byte of a SQLite file as it is, the write-ahead log's too.
+    `read_only` leaves every byte of a SQLite file as it is, the write-ahead log's too. `busy_seconds` is how long
+    another program may hold the file's lock.
     """
-    path = state_dir / "agentd.db"
-    if database_url:
-        engine = create_engine(database_url, pool_size=4, max_overflow=8, pool_pre_ping=True)
+    path = None if database_url else state_dir / "agentd.db"
+    if path is None:
+        engine = postgres_engine(database_url)
         name = engine.url.render_as_string(hide_password=True)
     else:
         name = str(path)
@@ -102,8 +112,8 @@ def open_store(
                 raise StoreError(f"{state_dir}: the state directory cannot be made: {error.strerror}") from None
         elif not path.is_file():
             raise StoreError(f"{path}: no store yet; `agentd start` or `agentd once` makes it")
-        engine = _sqlite_engine(path, read_only)
-    store = Store(engine, clock, name)
+        engine = sqlite_engine(path, read_only, busy_seconds)
+    store = Store(engine, clock, name, path)
     try:
         _migrate(store, create=create)
     except DBAPIError as error:
@@ -112,10 +122,13 @@ def open_store(
 
 
 def bind(store: Store, repo: str) -> None:
-    """Tie the store to a repository. Raises ConfigurationError when it belongs to another one.
+    """Tie the store to a repository and to its place. Raises ConfigurationError when it belongs to another repository.
 
     Task ids, workspaces and runs name no repository: with two in one store `issue-1` would mean two things.
+    Only for the one process that decides on this store.
     """
+    from agentd.store.place import settle  # which needs this module itself
+
     with store.write() as connection:
         query = select(schema.meta.c.value).where(schema.meta.c.key == "repo")
         found = connection.execute(query).scalar()
@@ -125,13 +138,12 @@ def bind(store: Store, repo: str) -> None:
         raise ConfigurationError(
             f"{store.name}: belongs to {found}, not to {repo}; give each repository its own AGENT_STATE_DIR"
         )
+    settle(store, repo)
 
 
 def scratch_copy(store: Store | None, clock: Clock) -> Store:
     """A store in memory with the same rows (or none): a dry run works on it, and nothing of it is kept."""
-    engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
-    event.listens_for(engine, "connect")(_autocommit)
-    copy = Store(engine, clock, "memory")
+    copy = Store(memory_engine(), clock, "memory", store.path if store is not None else None)
     _create(copy)
     if store is None:
         return copy
@@ -145,27 +157,6 @@ def scratch_copy(store: Store | None, clock: Clock) -> Store:
     return copy
 
 
-def _autocommit(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None
-
-
-def _sqlite_engine(path: Path, read_only: bool) -> Engine:
-    address = f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true"
-    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        _autocommit(connection, _record)
-        if read_only:
-            return
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
-
-    return engine
-
-
 def _migrate(store: Store, *, create: bool) -> None:
     try:
         known = inspect(store.engine).has_table("meta")
@@ -175,19 +166,48 @@ def _migrate(store: Store, *, create: bool) -> None:
         raise StoreError(f"{store.name}: no store yet; `agentd start` or `agentd once` makes it")
     if not known:
         _create(store)
-    with store.read() as connection:
-        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")).scalar()
-    if found is None or int(found) > schema.VERSION:
+    found = _version(store)
+    if found is None or found > schema.VERSION:
         raise StoreError(
             f"{store.name}: schema version {found} is newer than this agentd knows ({schema.VERSION}); "
             "upgrade agentd, or point it at another store"
         )
+    if found < schema.VERSION and not create:
+        raise StoreError(
+            f"{store.name}: schema version {found} is older than this agentd's ({schema.VERSION}); "
+            "`agentd start` or `agentd once` brings it up to date"
+        )
+    if found < schema.VERSION:
+        _upgrade(store)
+
+
+def _version(store: Store, connection: Connection | None = None) -> int | None:
+    query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+    if connection is not None:
+        found = connection.execute(query).scalar()
+    else:
+        with store.read() as opened:
+            found = opened.execute(query).scalar()
+    return None if found is None else int(found)
+
+
+def _upgrade(store: Store) -> None:
+    """Bring an older store up to date in one transaction; another process may have been quicker."""
+    with store.write() as connection:
+        if not store.is_sqlite:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+        for version in range((_version(store, connection) or 0) + 1, schema.VERSION + 1):
+            for statement in schema.MIGRATIONS[version]:
+                connection.execute(text(statement))
+        schema.metadata.create_all(connection)
+        key = schema.meta.c.key == "schema_version"
+        connection.execute(update(schema.meta).where(key).values(value=str(schema.VERSION)))
 
 
 def _create(store: Store) -> None:
     with store.write() as connection:
         if not store.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(4711)"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
             if inspect(connection).has_table("meta"):
                 return
         schema.metadata.create_all(connection)
@@ -209,7 +229,7 @@ def explain(name: str, error: SQLAlchemyError) -> str:
     if "malformed" in said or "not a database" in said:
         hint = "; the file is damaged: move it away, and agentd rebuilds its state from GitHub"
     elif "locked" in said:
-        hint = "; another program has held its lock for 30 seconds"
+        hint = "; another program holds its lock (`fuser` on the file names it)"
     elif "full" in said or "disk I/O" in said:
         hint = "; free space on its disk"
     elif "unable to open" in said or "readonly" in said:

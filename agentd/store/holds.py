@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import RowMapping, delete, insert, select
 
 from agentd.model import Decision, Verdict
 from agentd.store import schema
 from agentd.store.connection import Store
 
+SKEW = timedelta(minutes=10)
+"""What clocks of hosts may differ by: what another one has set just now is no hold from the future."""
+
 
 def hold(store: Store, verdict: Verdict) -> bool:
-    """Record a hold by its scope; True when it is new or says something new. `since` stays with an unchanged hold."""
+    """Record a hold by its scope; True when it is new or says something new.
+
+    `since` is when it was set, and stays with an unchanged hold that has no end.
+    """
     with store.write() as connection:
         query = select(schema.holds).where(schema.holds.c.scope == verdict.scope)
         row = connection.execute(query).mappings().first()
         same = row is not None and (row["rule_id"], row["reason"]) == (verdict.rule_id, verdict.observed)
-        since = row["since"] if same and row is not None else store.clock.now().isoformat()
+        stays = same and row is not None and verdict.retry_at is None
+        since = row["since"] if row is not None and stays else store.clock.now().isoformat()
         connection.execute(delete(schema.holds).where(schema.holds.c.scope == verdict.scope))
         connection.execute(
             insert(schema.holds).values(
@@ -36,6 +43,11 @@ PAUSE = "pause"
 """Scope of the hold that an operator set: nothing is started."""
 
 
+def pause_scope(profile: str | None) -> str:
+    """Scope of an operator's pause: of everything, or of one profile."""
+    return f"{PAUSE}:{profile}" if profile else PAUSE
+
+
 def profile_scope(name: str) -> str:
     """Scope of a hold of everything that one profile would work on."""
     return f"profile:{name}"
@@ -52,7 +64,8 @@ def lift(store: Store, scope: str) -> bool:
 
 
 def holds(store: Store) -> dict[str, Verdict]:
-    """All holds by scope."""
+    """All holds by scope. One that was set in the future, before the clock was set back, is over."""
+    now = store.clock.now()
     with store.read() as connection:
         rows = connection.execute(select(schema.holds).order_by(schema.holds.c.scope)).mappings()
         return {
@@ -63,7 +76,15 @@ def holds(store: Store) -> dict[str, Verdict]:
                 scope=row["scope"],
                 observed=row["reason"],
                 action=row["action"],
-                retry_at=datetime.fromisoformat(row["retry_at"]) if row["retry_at"] else None,
+                retry_at=_end(row, now),
             )
             for row in rows
         }
+
+
+def _end(row: RowMapping, now: datetime) -> datetime | None:
+    """When a hold ends, on a clock that may have been set back since: waits are for minutes, clocks jump by hours."""
+    if row["retry_at"] is None:
+        return None
+    until = datetime.fromisoformat(row["retry_at"])
+    return min(until, now) if datetime.fromisoformat(row["since"]) > now + SKEW else until

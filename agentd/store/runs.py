@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, text, update
 
+from agentd.errors import ClaimLost
 from agentd.model import Run
 from agentd.states import ACTIVE, ENDS, RunState, transition
 from agentd.store import schema
 from agentd.store.connection import Store
+
+_ADMISSION_LOCK = 4713
+Fence = Callable[[Connection], None]
+"""Raises ClaimLost within the transaction of a write, when the writer may not write any more."""
 
 
 def add_run(store: Store, connection: Connection, run: Run, order: dict[str, Any]) -> None:
@@ -29,14 +35,19 @@ def order_of(store: Store, run_id: str) -> dict[str, Any]:
     return found
 
 
-def change_state(store: Store, run_id: str, new: RunState, *, reason: str = "", **fields: Any) -> Run:
+def change_state(
+    store: Store, run_id: str, new: RunState, *, reason: str = "", fence: Fence | None = None, **fields: Any
+) -> Run:
     """Move a run on, recording the change. Raises UndeclaredTransition when the table does not have it.
 
     Asking for the state that the run is in already only updates `fields`: a replayed step must not fail.
     """
     now = store.clock.now()
     with store.write() as connection:
-        row = connection.execute(select(schema.runs).where(schema.runs.c.run_id == run_id)).mappings().one()
+        if fence is not None:
+            fence(connection)
+        query = select(schema.runs).where(schema.runs.c.run_id == run_id).with_for_update()
+        row = connection.execute(query).mappings().one()
         current = RunState(row["state"])
         if new != current:
             transition(current, new)
@@ -51,14 +62,41 @@ def change_state(store: Store, run_id: str, new: RunState, *, reason: str = "", 
     return _run(row)
 
 
-def update_run(store: Store, run_id: str, **fields: Any) -> None:
+def update_run(store: Store, run_id: str, *, fence: Fence | None = None, **fields: Any) -> None:
     """Set fields other than the state."""
     with store.write() as connection:
+        if fence is not None:
+            fence(connection)
         connection.execute(
             update(schema.runs)
             .where(schema.runs.c.run_id == run_id)
             .values(**_texts({**fields, "updated_at": store.clock.now()}))
         )
+
+
+def reassign(store: Store, run_id: str, before: str, after: str) -> bool:
+    """Give a run from one executor to another (empty: nobody), if the first still has it; True when done."""
+    table = schema.runs
+    mine = (table.c.run_id == run_id) & (table.c.executor == before)
+    with store.write() as connection:
+        done = connection.execute(update(table).where(mine).values(executor=after))
+        return done.rowcount > 0
+
+
+def begin(store: Store, run_id: str, executor: str, generation: int) -> bool:
+    """Note under which generation of the claim the executor carries the run; False when it is not its run any more."""
+    table = schema.runs
+    with store.write() as connection:
+        mine = (table.c.run_id == run_id) & (table.c.executor == executor)
+        return connection.execute(update(table).where(mine).values(generation=generation)).rowcount > 0
+
+
+def require_executor(connection: Connection, run_id: str, executor: str) -> None:
+    """Raises ClaimLost unless the run is the executor's; for a run that has no claim yet."""
+    query = select(schema.runs.c.executor).where(schema.runs.c.run_id == run_id).with_for_update()
+    found = connection.execute(query).scalar()
+    if found != executor:
+        raise ClaimLost(f"{run_id}: is carried by {found or 'nobody'} now")
 
 
 def get_run(store: Store, run_id: str) -> Run | None:
@@ -72,8 +110,15 @@ def active_runs(store: Store) -> list[Run]:
     return _runs(store, schema.runs.c.state.in_(ACTIVE))
 
 
-def active_tasks(connection: Connection) -> set[str]:
-    """Tasks that have a run in a slot, seen from within a transaction."""
+def unfinished_runs(store: Store, run_ids: Iterable[str]) -> list[Run]:
+    """Runs that hold a slot, and those of `run_ids`, which have an end but not said their last words; oldest first."""
+    return _runs(store, schema.runs.c.state.in_(ACTIVE) | schema.runs.c.run_id.in_(list(run_ids)))
+
+
+def active_tasks(store: Store, connection: Connection) -> set[str]:
+    """Tasks that have a run in a slot; nobody else admits a run until the transaction ends."""
+    if not store.is_sqlite:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADMISSION_LOCK})"))
     query = select(schema.runs.c.task_id).where(schema.runs.c.state.in_(ACTIVE))
     return {row.task_id for row in connection.execute(query)}
 

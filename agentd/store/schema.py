@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-VERSION = 1
+VERSION = 2
 """Grows with every change of this file; a store of a later version is refused."""
 
 metadata = MetaData()
@@ -70,6 +70,24 @@ claims = Table(
     Column("remote_sha", Text, nullable=False, server_default=""),
     Column("released", Integer, nullable=False, server_default="0"),
 )
+
+executors = Table(
+    "executors",
+    metadata,
+    Column("executor", Text, primary_key=True),
+    Column("place", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("agents", Text, nullable=False),
+    Column("leads", Integer, nullable=False, server_default="0"),
+    Column("closed", Text, nullable=False, server_default=""),
+    Column("drain", Integer, nullable=False, server_default="0"),
+    Column("deadline", Float, nullable=False),
+    Column("boot_id", Text, nullable=False),
+    Column("since", Text, nullable=False),
+)
+"""Processes that carry runs: what each has room and agents for, why it takes nothing now, and its heartbeat."""
 
 sightings = Table(
     "sightings",
@@ -152,3 +170,6 @@ APPEND_ONLY = {
         "FOR EACH ROW EXECUTE FUNCTION agentd_append_only()",
     ],
 }
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {2: ()}
+"""By version, the statements that bring a store of the version before up to it; new tables come by themselves."""

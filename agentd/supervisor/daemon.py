@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from agentd.agents import adapter_of, executable_of
@@ -16,15 +17,20 @@ from agentd.errors import AgentdError, StoreError
 from agentd.git.mirror import open_mirror
 from agentd.model import Run
 from agentd.run import engine
-from agentd.run.context import Context, executor_id
+from agentd.run.context import Context
+from agentd.run.desk import OVERDUE
+from agentd.run.executor import executor_id
 from agentd.run.process import tree_is_gone
-from agentd.store import runs
+from agentd.store import executors, runs
 from agentd.store.connection import bind, open_store
 from agentd.store.projections import project
 from agentd.supervisor.doors import open_github
+from agentd.supervisor.host import Host, require_near_versions
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
+WORKER_SECONDS = 1.0
+STORE_SECONDS = 2.0
 STOP_SECONDS = 10.0
 
 
@@ -45,10 +51,11 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
     clock = SystemClock()
     store = open_store(settings.database_url, settings.state_dir, clock)
     bind(store, settings.repo)
+    require_near_versions(store)
     github = open_github(settings, store, clock)
     profile = settings.profile_named(settings.default_profile)
     adapter_of(profile).probe(executable_of(profile), environ)
-    executor = executor_id()
+    executor = executor_id(settings.state_dir)
     return Context(
         settings=settings,
         store=store,
@@ -64,33 +71,75 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
 
 async def once(context: Context, *, wait: bool, told: Callable[[Tick], None]) -> list[Run]:
     """One whole tick, and the runs that it started or revived, carried to their end; those runs."""
+    memory = Memory()
     with _signals() as stop:
-        engine.launch(context)
-        try:
-            done = await tick(context, Memory())
+        await engine.launch(context)
+        async with _present(context, memory):
+            done = await tick(context, memory, take=wait)
             told(done)
             ids = [run.run_id for run in done.started] + done.revived
             if wait:
-                await _until_ended(context, ids, stop)
+                await _until_ended(context, memory, ids, stop)
             return [run for run_id in ids if (run := runs.get_run(context.store, run_id)) is not None]
-        finally:
-            project(context.store, context.settings.state_dir, context.settings.log_dir)
 
 
 async def serve(context: Context, told: Callable[[Tick], None]) -> None:
     """Tick until a signal: the first lets running runs end and starts none, the second stops them, work saved."""
     memory = Memory()
     with _signals() as stop:
-        engine.launch(context)
-        try:
+        await engine.launch(context)
+        async with _present(context, memory):
             while not stop.asked:
-                told(await tick(context, memory))
-                project(context.store, context.settings.state_dir, context.settings.log_dir)
-                await _rest(context, stop)
-            ours = [run_id for run_id, executor in (await engine.active()).items() if executor == context.executor]
-            await _until_ended(context, ours, stop)
-        finally:
+                try:
+                    told(await tick(context, memory))
+                    project(context.store, context.settings.state_dir, context.settings.log_dir)
+                    await _rest(context, memory, stop)
+                except StoreError as error:
+                    await _without_store(context, memory, error, stop)
+            await _until_ended(context, memory, list(context.carried), stop)
+
+
+async def work(context: Context, told: Callable[[str], None]) -> None:
+    """Carry runs that a supervisor elsewhere admits, until a signal as for `serve`."""
+    host = Host(context, leads=False)
+    memory = Memory(host=host)
+    with _signals() as stop:
+        await engine.launch(context)
+        async with _present(context, memory):
+            while not stop.asked:
+                try:
+                    await asyncio.to_thread(host.beat)
+                    for run_id in await host.go_on() + await host.take():
+                        told(f"carry {run_id}")
+                    _heed(context)
+                    await _pause(stop, WORKER_SECONDS)
+                except StoreError as error:
+                    await _without_store(context, memory, error, stop)
+            await _until_ended(context, memory, list(context.carried), stop)
+
+
+@asynccontextmanager
+async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
+    """In the end: what others must know of this process, and the files that are made from the store."""
+    try:
+        yield
+    finally:
+        with suppress(StoreError):
+            if memory.lead is not None:
+                await memory.lead.give_back()
+            if not context.carried:
+                executors.leave(context.store, context.executor)
             project(context.store, context.settings.state_dir, context.settings.log_dir)
+
+
+async def _without_store(context: Context, memory: Memory, error: StoreError, stop: Stop) -> None:
+    """Wait for a database that is gone; a file that cannot be used ends the process. Raises StoreError."""
+    if context.store.is_sqlite:
+        raise error
+    print(f"agentd: {error}; trying again", file=sys.stderr, flush=True)
+    if memory.lead is not None:
+        memory.lead.since = context.clock.boottime()
+    await _pause(stop, STORE_SECONDS)
 
 
 class _signals:  # used as a context manager only
@@ -107,24 +156,36 @@ class _signals:  # used as a context manager only
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-async def _rest(context: Context, stop: Stop) -> None:
+async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
     """Wait for the next poll; a run that ends frees a slot, so it ends the rest."""
+    assert memory.host is not None
     busy = len(runs.active_runs(context.store))
     until = context.clock.boottime() + context.settings.poll_interval_seconds
     while (left := until - context.clock.boottime()) > 0 and not stop.asked:
-        pause = min(left, BEAT_SECONDS) if busy else left
-        try:
-            await asyncio.wait_for(stop.changed.wait(), pause)
-        except TimeoutError:
-            pass
-        if busy:
-            _heed(context)
-            if len(runs.active_runs(context.store)) < busy:
-                return
+        # Alone and with nothing to do there is nobody to report to, and nothing to take.
+        alone = context.store.is_sqlite and not busy
+        await _pause(stop, left if alone else min(left, BEAT_SECONDS if context.carried else WORKER_SECONDS))
+        if alone:
+            continue
+        _heed(context)
+        await asyncio.to_thread(memory.host.beat)
+        await memory.host.go_on()
+        await memory.host.take()
+        if len(runs.active_runs(context.store)) < busy:
+            return
 
 
-async def _until_ended(context: Context, run_ids: list[str], stop: Stop) -> None:
+async def _pause(stop: Stop, seconds: float) -> None:
+    """Sleep until a signal at most."""
+    try:
+        await asyncio.wait_for(stop.changed.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+async def _until_ended(context: Context, memory: Memory, run_ids: list[str], stop: Stop) -> None:
     """Wait for runs, until also their last words are said; a second signal stops them now."""
+    assert memory.host is not None
     while any(run.run_id in run_ids for run in runs.active_runs(context.store)) or not (
         await engine.active()
     ).keys().isdisjoint(run_ids):
@@ -133,11 +194,10 @@ async def _until_ended(context: Context, run_ids: list[str], stop: Stop) -> None
             await _trees_gone(context, run_ids)
             return
         stop.changed.clear()
-        try:
-            await asyncio.wait_for(stop.changed.wait(), BEAT_SECONDS)
-        except TimeoutError:
-            pass
+        await _pause(stop, BEAT_SECONDS)
         _heed(context)
+        await asyncio.to_thread(memory.host.beat)
+        await memory.host.go_on()
 
 
 async def _trees_gone(context: Context, run_ids: list[str]) -> None:
@@ -156,6 +216,10 @@ def _heed(context: Context) -> None:
     for run in runs.active_runs(context.store):
         if run.cancel_reason:
             context.cancels.setdefault(run.run_id, run.cancel_reason)
+    limit_seconds = context.settings.max_run_minutes * 60
+    for run_id, since in context.carried.items():
+        if limit_seconds and context.clock.boottime() - since > limit_seconds:
+            context.cancels.setdefault(run_id, OVERDUE)
 
 
 def leave(status: int) -> None:

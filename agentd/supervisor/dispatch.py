@@ -8,19 +8,23 @@ from agentd.run.context import Context, Order, new_id
 from agentd.run.prompt import render
 from agentd.states import RunState
 from agentd.store import attempts, holds, runs
+from agentd.store.runs import Fence
 
 
-def admit_run(context: Context, task: Task, profile: Profile, issue_url: str) -> Run | None:
+def admit_run(context: Context, task: Task, profile: Profile, issue_url: str, fence: Fence | None = None) -> Run | None:
     """The new run, stored and charged; None when meanwhile no slot is free or the task has a run.
 
-    Raises ConfigurationError for a prompt template that cannot be used.
+    Nobody carries it yet: an executor with room takes it. Raises ConfigurationError for a prompt template that
+    cannot be used, and what `fence` raises when this process may not decide any more.
     """
     settings, store, now = context.settings, context.store, context.clock.now()
     run_id = new_id(context.clock, f"{task.task_id.lower()}-")
     branch = branch_of(task.task_id)
     prompt = render(profile, task, repo=settings.repo, run_id=run_id, branch=branch, root=settings.repo_root)
     with store.write() as connection:
-        busy = runs.active_tasks(connection)
+        busy = runs.active_tasks(store, connection)
+        if fence is not None:
+            fence(connection)
         if len(busy) >= settings.max_parallel or task.task_id in busy:
             return None
         run = Run(
@@ -32,7 +36,6 @@ def admit_run(context: Context, task: Task, profile: Profile, issue_url: str) ->
             state=RunState.queued,
             branch=branch,
             title=task.title,
-            executor=context.executor,
             workspace=str(settings.workspaces / task.task_id),
             log_path=str(context.log_path(run_id)),
             started_at=now,

@@ -13,7 +13,7 @@ from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.model import Decision, Issue, Task, Verdict
 from agentd.states import ACTIVE
-from agentd.store.holds import PAUSE, profile_scope
+from agentd.store.holds import PAUSE, pause_scope, profile_scope
 from agentd.supervisor.tasks import TITLE_ID, order_of, profile_name, status_label, task_of
 from agentd.supervisor.world import World
 
@@ -107,7 +107,8 @@ def _wanted(question: Question) -> Objection | None:
 
 
 def _everything_held(question: Question) -> Objection | None:
-    hold = question.world.holds.get(PAUSE) or question.world.holds.get("*")
+    mine = pause_scope(profile_name(question.issue, question.settings))
+    hold = next((found for scope in (PAUSE, "*", mine) if (found := question.world.holds.get(scope))), None)
     return (hold.rule_id, hold.observed, hold.action) if hold else None
 
 

@@ -17,13 +17,14 @@ from agentd.github.pulls import Pull, delete_branch, pull_state, recently_change
 from agentd.model import Issue, Run
 from agentd.run import engine
 from agentd.run.claim import is_over
-from agentd.run.context import Context, executor_is_dead
+from agentd.run.context import Context
 from agentd.run.desk import open_desk
-from agentd.run.process import sweep, tree_is_gone
+from agentd.run.executor import place_of
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
+from agentd.run.workflow import CONTRACT_VERSION
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
-from agentd.store import attempts, claims, holds, runs
+from agentd.store import attempts, claims, executors, holds, runs
 from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import status_label, task_id_of
 from agentd.supervisor.world import World
@@ -32,42 +33,60 @@ LOOKS_PER_TICK = 10
 """Pull requests older than the newest hundred that are asked for one by one, each tick."""
 
 
-async def revive(context: Context) -> list[str]:
-    """Runs whose executor is dead go on here; the ids of those that were taken up.
+async def release_dead(context: Context, since: float) -> list[str]:
+    """Runs of executors elsewhere that are dead become nobody's, so that any host may take them; their ids.
 
-    A claim of a dead executor is ended only when its process tree is confirmed gone. A run that the engine has no
-    more was ended by an error that no stage expected: it fails, so that it holds no slot for ever.
+    Dead is who has not sent a heartbeat for two leases, and whose claim is over: then the guardian has ended the
+    agent. A living executor of the same place takes its runs up itself, with the work that is on its disk. After
+    `since`, the boot time when this one began to lead or had the database back, everybody gets as long to report.
+    """
+    lease = context.settings.claim.lease_seconds
+    if context.clock.boottime() - since < 2 * lease:
+        return []
+    alive = {found.place for found in executors.all_executors(context.store) if found.seconds_left > 0}
+    released = []
+    for run in runs.unfinished_runs(context.store, await engine.active()):
+        if not run.executor or place_of(run.executor) in alive or place_of(run.executor) == context.place:
+            continue
+        if not executors.overdue(context.store, run.executor, lease):
+            continue
+        if claims.run_of(context.store, run.task_id)[0] == run.run_id:
+            continue
+        if runs.reassign(context.store, run.run_id, run.executor, ""):
+            data = {"reason": "executor_dead", "message": f"{run.executor} sends no heartbeat any more"}
+            context.emit("run_failed", run, data, status="skipped", source="reconciler")
+            released.append(run.run_id)
+    return released
+
+
+async def end_foreign(context: Context) -> list[str]:
+    """Runs that only another version of the program could go on with, of which none lives, begin anew; their ids.
+
+    While such a program lives, with a heartbeat, it carries them to their end.
     """
     known = await engine.active()
-    revived = []
-    for run_id, executor in known.items():
-        if executor != context.executor and executor_is_dead(executor) and tree_is_gone(context.run_dir(run_id)):
-            sweep(run_id)
-            claims.expire_holder(context.store, f"{context.store.installation_id()}/{executor}")
-            if engine.requeue_dead([run_id], executor):
-                revived.append(run_id)
+    alive = {found.contract for found in executors.all_executors(context.store) if found.seconds_left > 0}
+    ended = []
     for run in runs.active_runs(context.store):
-        if run.run_id in known or not (run.executor == context.executor or executor_is_dead(run.executor)):
+        contract = known.get(run.run_id, CONTRACT_VERSION)
+        if contract == CONTRACT_VERSION or contract in alive:
             continue
-        if run.state is RunState.queued:
-            await engine.enqueue(run.run_id)
-            revived.append(run.run_id)
-        else:
-            _give_up(context, run.run_id)
-    return revived
+        if claims.run_of(context.store, run.task_id)[0] == run.run_id:
+            continue
+        await engine.forget(run.run_id)
+        reason = f"agentd was changed under it: it began with version {contract} of a run's stages"
+        attempts.refund(context.store, run.run_id)
+        runs.change_state(context.store, run.run_id, RunState.failed_retry, reason=reason)
+        context.emit("run_failed", run, {"reason": reason}, status="skipped", source="reconciler")
+        ended.append(run.run_id)
+    return ended
 
 
-def _give_up(context: Context, run_id: str) -> None:
-    run = runs.get_run(context.store, run_id)
-    if run is None or run.state not in ACTIVE:
-        return  # it ended between the two looks
-    attempts.settle(context.store, run_id, "infrastructure")
-    used = attempts.counts(context.store, run.task_id).get("infrastructure", 0)
-    last = used >= context.settings.retries.infrastructure
-    state = RunState.failed if last else RunState.failed_retry
-    reason = "an error inside agentd; the log of the supervisor has it"
-    runs.change_state(context.store, run_id, state, reason=reason)
-    context.emit("run_failed", run, {"reason": reason}, status="failed", source="reconciler")
+def end_unwanted(context: Context) -> None:
+    """Runs that were cancelled before anybody took them end here."""
+    for run in runs.active_runs(context.store):
+        if run.cancel_reason and not run.executor and run.state is RunState.queued:
+            runs.change_state(context.store, run.run_id, RunState.cancelled, reason=run.cancel_reason)
 
 
 def free_stranded(context: Context, world: World) -> bool:

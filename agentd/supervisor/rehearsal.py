@@ -9,7 +9,8 @@ from agentd.clock import SystemClock
 from agentd.config import Settings
 from agentd.git.mirror import Mirror
 from agentd.git.runner import Author
-from agentd.run.context import Context, executor_id
+from agentd.run.context import Context
+from agentd.run.executor import executor_id
 from agentd.store.connection import bind, open_store, scratch_copy
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.tick import Memory, Tick, tick
@@ -25,7 +26,7 @@ async def rehearse(settings: Settings, environ: Mapping[str, str]) -> Tick:
         real.close()
     bind(store, settings.repo)
     github = open_github(settings, store, clock, read_only=True)
-    executor = executor_id()
+    executor = executor_id(settings.state_dir)
     context = Context(
         settings=settings,
         store=store,

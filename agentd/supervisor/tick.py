@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from agentd.errors import ConfigurationError, GitError, GitHubError, NotFound, RateLimited, Unavailable
+from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError, NotFound, RateLimited, Unavailable
 from agentd.git.naming import TASK_ID
 from agentd.github.comments import upsert_sticky
-from agentd.model import Decision, Run, Verdict
-from agentd.run import engine
+from agentd.model import Decision, Profile, Run, Verdict
 from agentd.run.context import Context
 from agentd.run.report import STICKY
 from agentd.run.stages.finish import REFUSED
@@ -19,7 +19,10 @@ from agentd.store.attempts import backoff_seconds
 from agentd.supervisor import reconcile
 from agentd.supervisor.admission import Admission, admit, blocked_by
 from agentd.supervisor.dispatch import admit_run
+from agentd.supervisor.host import Host
+from agentd.supervisor.lead import Lead
 from agentd.supervisor.plan import Candidate, plan
+from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import profile_name, task_id_of, task_of
 from agentd.supervisor.world import World, observe
 
@@ -37,6 +40,8 @@ class Memory:
     """boot time from which stranded issues are looked for again"""
     troubles: int = 0
     """ticks in a row that GitHub was out of reach"""
+    host: Host | None = None
+    lead: Lead | None = None
 
 
 @dataclass(frozen=True)
@@ -52,23 +57,63 @@ class Tick:
     """why GitHub was not asked, or did not answer"""
 
 
-async def tick(context: Context, memory: Memory, *, dry_run: bool = False) -> Tick:
-    """One tick. Trouble with GitHub, a token that ran out included, becomes a hold with a time, never the end."""
-    revived = [] if dry_run else await reconcile.revive(context)
+async def tick(context: Context, memory: Memory, *, dry_run: bool = False, take: bool = True) -> Tick:
+    """One tick. Trouble with GitHub, a token that ran out included, becomes a hold with a time, never the end.
+
+    Without `take` this process only decides, and leaves it to others to carry what it admits.
+    """
+    if dry_run:
+        return await _decide_and_dispatch(context, memory, dry_run=True)
+    host = memory.host = memory.host or Host(context)
+    lead = memory.lead = memory.lead or Lead(context)
+    await asyncio.to_thread(host.beat)
+    revived = await host.go_on()
+    if not await lead.take():
+        return Tick(revived=revived + await host.take(), hold=_standby(lead))
+    try:
+        await reconcile.release_dead(context, lead.since)
+        await reconcile.end_foreign(context)
+        reconcile.end_unwanted(context)
+        done = await _decide_and_dispatch(context, memory)
+    except ClaimLost:
+        return Tick(revived=revived, hold=_standby(lead))
+    if take:
+        new = {run.run_id for run in done.started}
+        revived += [run_id for run_id in await host.take() if run_id not in new]
+    return replace(done, revived=revived)
+
+
+async def _decide_and_dispatch(context: Context, memory: Memory, *, dry_run: bool = False) -> Tick:
     hold = holds.holds(context.store).get(GITHUB)
     if hold is not None and hold.retry_at is not None and hold.retry_at > context.clock.now():
-        return Tick(revived=revived, hold=hold)
+        return Tick(hold=hold)
     _preflight(context)
     try:
-        world, moved = await asyncio.to_thread(_look, context, memory, dry_run)
-        candidates = await asyncio.to_thread(_decide, context, memory, world, dry_run)
+        candidates, moved = await asyncio.to_thread(_look_and_decide, context, memory, dry_run)
     except (GitHubError, GitError) as error:
         memory.troubles += 1
-        return Tick(revived=revived, hold=_hold_github(context, memory, error))
+        return Tick(hold=_hold_github(context, memory, error))
     memory.troubles = 0
     holds.lift(context.store, GITHUB)
-    started = [] if dry_run else await _dispatch(context, memory, candidates)
-    return Tick(candidates, started, revived, moved)
+    started = [] if dry_run else _dispatch(context, memory, candidates)
+    return Tick(candidates, started, moved=moved)
+
+
+def _look_and_decide(context: Context, memory: Memory, dry_run: bool) -> tuple[list[Candidate], list[Run]]:
+    with memory.lead.guarding() if memory.lead else nullcontext():
+        world, moved = _look(context, memory, dry_run)
+        return _decide(context, memory, world, dry_run), moved
+
+
+def _standby(lead: Lead) -> Verdict:
+    return Verdict(
+        control="lead",
+        rule_id="standby",
+        decision=Decision.hold,
+        scope="repository",
+        observed=f"{lead.holder() or 'nobody'} decides for this store; this process only carries runs",
+        action="nothing to do: it takes over when the other one is gone",
+    )
 
 
 def _preflight(context: Context) -> None:
@@ -106,14 +151,36 @@ def _look(context: Context, memory: Memory, dry_run: bool) -> tuple[World, list[
 def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> list[Candidate]:
     """The plan; what must be asked of GitHub is asked for as many tasks as could start now."""
     free = context.settings.max_parallel - len(world.active)
+    rooms = None if dry_run else Rooms.of(context.store, world.active)
     decided = []
     for candidate in plan(world, context.settings, context.clock.now()):
         verdict = candidate.verdict
         if verdict.decision is Decision.allow:
-            verdict = _ask(context, memory, candidate, dry_run) if free > 0 else _no_slot(context, verdict)
-            free -= verdict.decision is Decision.allow
+            verdict = _room(context, candidate, free, rooms) or _ask(context, memory, candidate, dry_run)
+            if verdict.decision is Decision.allow:
+                free -= 1
+                if rooms is not None:
+                    rooms.waiting += 1
         decided.append(Candidate(candidate.issue, candidate.task, verdict))
     return decided
+
+
+def _room(context: Context, candidate: Candidate, free: int, rooms: Rooms | None) -> Verdict | None:
+    """The hold of a task that nobody could carry now, or None."""
+    limit = str(context.settings.max_parallel)
+    if free <= 0:
+        action = "nothing to do, or raise MAX_PARALLEL"
+        said: tuple[str, str, str] | None = "no_slot", f"{limit} runs at once", action
+    else:
+        said = rooms.objection(_profile(context, candidate)) if rooms is not None else None
+    if said is None:
+        return None
+    changed = {"decision": Decision.hold, "rule_id": said[0], "observed": said[1], "action": said[2], "limit": limit}
+    return candidate.verdict.model_copy(update=changed)
+
+
+def _profile(context: Context, candidate: Candidate) -> Profile:
+    return context.settings.profile_named(profile_name(candidate.issue, context.settings))
 
 
 def _ask(context: Context, memory: Memory, candidate: Candidate, dry_run: bool) -> Verdict:
@@ -132,20 +199,7 @@ def _ask(context: Context, memory: Memory, candidate: Candidate, dry_run: bool) 
     return verdict
 
 
-def _no_slot(context: Context, verdict: Verdict) -> Verdict:
-    limit = str(context.settings.max_parallel)
-    return verdict.model_copy(
-        update={
-            "decision": Decision.hold,
-            "rule_id": "no_slot",
-            "observed": f"{limit} runs at once",
-            "limit": limit,
-            "action": "nothing to do, or raise MAX_PARALLEL",
-        }
-    )
-
-
-async def _dispatch(context: Context, memory: Memory, candidates: list[Candidate]) -> list[Run]:
+def _dispatch(context: Context, memory: Memory, candidates: list[Candidate]) -> list[Run]:
     started = []
     for candidate in candidates:
         if candidate.verdict.decision is not Decision.allow:
@@ -154,9 +208,9 @@ async def _dispatch(context: Context, memory: Memory, candidates: list[Candidate
         comments = remembered[1].comments if remembered else ()
         contracts = {task.task_id: task for task in [candidate.task.contract] if task is not None}
         task = task_of(candidate.issue, contracts, context.settings, comments)
+        fence = memory.lead.fence if memory.lead else None
         try:
-            profile = context.settings.profile_named(profile_name(candidate.issue, context.settings))
-            run = admit_run(context, task, profile, candidate.issue.html_url)
+            run = admit_run(context, task, _profile(context, candidate), candidate.issue.html_url, fence)
         except ConfigurationError as error:
             verdict = candidate.verdict.model_copy(
                 update={"decision": Decision.hold, "rule_id": "profile", "observed": str(error)}
@@ -164,7 +218,6 @@ async def _dispatch(context: Context, memory: Memory, candidates: list[Candidate
             holds.hold(context.store, verdict)
             continue
         if run is not None:
-            await engine.enqueue(run.run_id)
             started.append(run)
     return started
 

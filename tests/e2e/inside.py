@@ -15,7 +15,8 @@ from agentd.git.mirror import open_mirror
 from agentd.github.client import connect
 from agentd.practice import PracticeGitHub
 from agentd.run import engine, workflow
-from agentd.run.context import Context, executor_id
+from agentd.run.context import Context
+from agentd.run.executor import executor_id
 from agentd.store import holds, runs
 from agentd.store.connection import open_store
 from agentd.supervisor.tick import Memory, Tick, tick
@@ -89,7 +90,7 @@ def inside(hub: PracticeGitHub, repo: str, folder: Path, timeout_seconds: int = 
         environ[name] = str(folder / below)
     settings = load(environ=environ, directory=folder).settings
     clock = JumpingClock(timeout_seconds if timeout_seconds < 10 else 0.0)
-    executor = executor_id()
+    executor = executor_id(settings.state_dir)
     store = open_store("", settings.state_dir, clock)
     github = connect(
         settings.github_api_url,

@@ -95,7 +95,7 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PracticeGitHub]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def launched(github: PracticeGitHub, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
     """The engine, once for all cases: a process has only one."""
-    engine.launch(inside(github, REPO, tmp_path_factory.mktemp("engine") / "home").context)
+    await engine.launch(inside(github, REPO, tmp_path_factory.mktemp("engine") / "home").context)
     yield
     dbos.DBOS.destroy()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,3 +127,39 @@ def test_a_pid_file_of_another_process_is_not_believed(here: Installation) -> No
     (state / "supervisor.pid").write_text(f"{os.getpid()} 12345.000\n")
     assert "Supervisor: stopped" in here.run("status")
     assert "not running" in here.run("stop")
+
+
+def test_a_run_of_a_program_with_other_stages_begins_anew_and_costs_no_attempt(here: Installation) -> None:
+    here.agent(SLOW_AGENT)
+    here.configure("poll_interval_seconds = 1\n")
+    number = here.issue()
+    older = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.older", "start", "--foreground"],
+        cwd=here.folder,
+        env=here.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(lambda: list(here.folder.glob("worktrees/alice/widget/*/half.txt")))
+    older.kill()
+    older.wait()
+    wait_for(lambda: not agents(here.folder), 5)
+    here.agent("open('done.txt', 'w').write('done')")
+    found = here.once(check=None)
+    while found["runs"] == [] or found["runs"][0]["state"] != "in_review":
+        found = here.once(check=None)
+    states = [run["state"] for run in json.loads(here.run("runs", "list", "--json"))]
+    assert states == ["in_review", "failed_retry"]
+    assert here.labels(number) == {"agent-ready", "status:in-review"}
+    with sqlite3.connect(f"file:{here.folder}/.agentd/state/agentd.db?mode=ro", uri=True) as store:
+        [(charged,)] = store.execute("SELECT count(*) FROM attempts WHERE cleared = 0")
+    assert charged == 1
+
+
+def test_a_run_that_takes_too_long_in_all_is_halted(here: Installation) -> None:
+    here.agent(SLOW_AGENT)
+    here.configure("max_run_minutes = 0.05\n")
+    here.issue()
+    [run] = here.once(check=1)["runs"]
+    assert run["state"] == "halted"
+    assert "max_run_minutes" in run["reason"]
+    assert agents(here.folder) == []

@@ -13,7 +13,7 @@ from agentd.git.runner import Author, git
 from agentd.practice import PracticeGitHub
 from tests.e2e.conftest import REPO, Installation, environment
 
-TASKS = 12
+TASKS = 50
 AGENT = """
 import sys, time
 prompt = sys.stdin.read()
@@ -46,7 +46,7 @@ def test_each_task_is_worked_on_once(here: Installation, other: Installation) ->
     for installation in (here, other):
         installation.run("start")
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 150
         while len(here.pulls()) < TASKS and time.monotonic() < until:
             time.sleep(0.5)
     finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import pytest
 from agentd.clock import SystemClock
 from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
-from agentd.store.connection import open_store
+from agentd.store import claims, runs
+from agentd.store.connection import Store, open_store
 from agentd.store.ledger import problems
+from agentd.supervisor.lead import LEAD
+from tests import postgres
 from tests.e2e.conftest import FILES, REPO, Installation, environment
 from tests.e2e.test_restart import agents
 
@@ -64,12 +67,42 @@ def server() -> Iterator[ForkServer]:
     made.close()
 
 
-def installation(hub: PracticeGitHub, folder: Path, agent: str, extra: str = "") -> Installation:
+@pytest.fixture(scope="module")
+def databases(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Makes a database with the tables in it, of that name, and tells its address."""
+    if postgres.programs() is None:
+        pytest.skip("no PostgreSQL server (Debian: postgresql)")
+    folder = tmp_path_factory.mktemp("databases")
+    with postgres.server(folder) as address, PracticeGitHub(folder / "github") as hub:
+        _people(hub)
+        server.once(installation(hub, folder / "first", AGENT, postgres.database(address, "tables")), folder / "trace")
+        yield lambda name: postgres.database(address, name, template="tables")
+
+
+def _people(hub: PracticeGitHub) -> None:
+    for name in ("alice", "agentd-bot"):
+        hub.add_user(name)
+    hub.add_repo(REPO, files=FILES)
+    hub.grant(REPO, "agentd-bot", "write")
+
+
+def installation(hub: PracticeGitHub, folder: Path, agent: str, database_url: str) -> Installation:
     folder.mkdir()
-    made = Installation(hub, folder, environment(folder, hub, hub.add_token("agentd-bot")))
+    environ = environment(folder, hub, hub.add_token("agentd-bot")) | {"AGENTD_DATABASE_URL": database_url}
+    made = Installation(hub, folder, environ)
     made.agent(agent)
-    made.configure(f"max_fix_rounds = 0\n{extra}", verify="ls issue-*.txt")
+    made.configure("max_fix_rounds = 0\n", verify="ls issue-*.txt")
     return made
+
+
+@contextmanager
+def store_of(here: Installation) -> Iterator[Store]:
+    state_dir = here.folder / ".agentd" / "state"
+    store = open_store(here.environ["AGENTD_DATABASE_URL"], state_dir, SystemClock(), create=False)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def end_state(here: Installation, number: int, remote: Path) -> dict[str, Any]:
@@ -81,9 +114,9 @@ def end_state(here: Installation, number: int, remote: Path) -> dict[str, Any]:
         for row in here.get(f"/pulls/{pull['number']}/files")
     }
     refs = git("for-each-ref", "--format=%(refname)", git_dir=remote).splitlines()
-    with sqlite3.connect(f"file:{here.folder}/.agentd/state/agentd.db?mode=ro", uri=True) as store:
-        states = [row[0] for row in store.execute("SELECT state FROM runs WHERE issue_number = ?", (number,))]
-        claims = store.execute("SELECT count(*) FROM claims WHERE released = 0").fetchone()[0]
+    with store_of(here) as store:
+        states = [str(run.state) for run in runs.runs_of(store, f"issue-{number}")]
+        claimed = [row.claim.task_id for row in claims.list_claims(store) if row.claim.task_id != LEAD]
     mirror = here.folder / ".agentd" / "state" / "mirrors" / "alice" / "widget.git"
     saved = git("for-each-ref", "--format=%(refname)", f"refs/agentd/salvage/issue-{number}", git_dir=mirror)
     return {
@@ -93,7 +126,7 @@ def end_state(here: Installation, number: int, remote: Path) -> dict[str, Any]:
         "labels": sorted(here.labels(number)),
         "stickies": [body.split("\n")[1] for body in here.stickies(number)],
         "states": states,
-        "claims": claims,
+        "claims": claimed,
         "claim refs": [ref for ref in refs if ref.startswith("refs/agentd/")],
         "salvaged": len(saved.splitlines()),
         "processes": len(agents(here.folder)),
@@ -106,20 +139,26 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_crash_at_any_boundary_ends_like_no_crash(
-    scenario: str, server: ForkServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: str,
+    scenario: str,
+    server: ForkServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     agent, expected = SCENARIOS[scenario]
     trace = tmp_path / "trace"
+    made: Callable[[str], str] = lambda _: ""  # noqa: E731
+    if database == "postgresql":
+        made = request.getfixturevalue("databases")
     with PracticeGitHub(tmp_path / "github") as hub:
-        for name in ("alice", "agentd-bot"):
-            hub.add_user(name)
-        hub.add_repo(REPO, files=FILES)
-        hub.grant(REPO, "agentd-bot", "write")
+        _people(hub)
         remote = tmp_path / "github" / "alice" / "widget.git"
-        whole = installation(hub, tmp_path / "whole", agent)
+        whole = installation(hub, tmp_path / "whole", agent, made(f"{scenario} whole"))
         number = whole.issue()
         assert server.once(whole, trace, 0) in {0, 1}, (tmp_path / "trace.out").read_text()
         boundaries = trace.read_text().splitlines()
@@ -128,7 +167,7 @@ def test_a_crash_at_any_boundary_ends_like_no_crash(
         assert len(boundaries) > 40, boundaries
         wrong = {}
         for point, name in enumerate(boundaries, start=1):
-            here = installation(hub, tmp_path / f"crash-{point}", agent)
+            here = installation(hub, tmp_path / f"crash-{point}", agent, made(f"{scenario} {point}"))
             number = here.issue()
             status = server.once(here, tmp_path / "trace-again", point)
             assert status == -signal.SIGKILL, f"{name}: ended with {status} instead of being killed"
@@ -139,9 +178,8 @@ def test_a_crash_at_any_boundary_ends_like_no_crash(
                     break
             if found != wanted:
                 wrong[f"{point} {name}"] = {key: found[key] for key in found if found[key] != wanted[key]}
-            store = open_store("", here.folder / ".agentd" / "state", SystemClock(), create=False)
-            assert list(problems(store)) == []
-            store.close()
+            with store_of(here) as store:
+                assert list(problems(store)) == []
         with capsys.disabled():
-            print(f"\n{scenario}: killed at {len(boundaries)} boundaries, {len(wrong)} ended otherwise")
+            print(f"\n{database}, {scenario}: killed at {len(boundaries)} boundaries, {len(wrong)} ended otherwise")
         assert wrong == {}

@@ -51,7 +51,7 @@ def test_a_write_is_stopped_by_its_guard_and_a_read_is_not(gh, hub, seen):
         raise ClaimLost("generation 3, expected 2")
 
     watch = seen()
-    with gh.guarding(lost):
+    with gh.guarding(lost, "issue-1/1"):
         gh.request("GET", f"{gh.base}/labels")
         with pytest.raises(ClaimLost):
             gh.issue(number).create_comment("hello")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -215,8 +214,23 @@ def test_a_missing_store_is_said_when_none_may_be_made(tmp_path: Path, clock: Tu
     assert not list(tmp_path.iterdir())
 
 
-def test_a_copied_state_directory_keeps_its_installation(store: Store, tmp_path: Path, clock: TurnedClock) -> None:
-    first = store.installation_id()
-    store.close()
-    shutil.copytree(tmp_path / "state", tmp_path / "copy")
-    assert open_store("", tmp_path / "copy", clock).installation_id() == first
+def test_a_hold_lasts_no_longer_than_it_was_set_for_when_the_clock_is_set_back(
+    store: Store, clock: TurnedClock
+) -> None:
+    verdict = Verdict(control="c", rule_id="r", decision=Decision.hold, scope="P0-01", observed="o")
+
+    def left() -> float:
+        """Seconds that the hold has left."""
+        found = holds.holds(store)["P0-01"].retry_at
+        return (found - clock.now()).total_seconds() if found else -1
+
+    for _ in range(2):  # the second time it is the same hold, set anew
+        holds.hold(store, verdict.model_copy(update={"retry_at": clock.now() + timedelta(minutes=5)}))
+        clock.pass_seconds(240)
+        assert left() == 60
+        clock.wall -= timedelta(minutes=3)
+        assert left() == 240
+        clock.wall -= timedelta(hours=1)
+        assert left() == 0
+        clock.wall += timedelta(hours=2)
+        assert left() < 0

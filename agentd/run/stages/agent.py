@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
-from agentd.errors import ConfigurationError
+from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Decision, Verdict
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
@@ -82,7 +82,18 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         desk.run,
         {"command": launch.argv[0], "agent": profile.address, "timeout_minutes": settings.max_agent_runtime_minutes},
     )
-    program = Program(name, launch.argv, launch.env, place.path, limit_seconds, settings.max_output_bytes, launch.stdin)
+    program = Program(
+        name,
+        launch.argv,
+        launch.env,
+        place.path,
+        limit_seconds,
+        settings.max_output_bytes,
+        launch.stdin,
+        startup_seconds=settings.agent_startup_minutes * 60,
+        silence_seconds=settings.agent_silence_minutes * 60,
+        watched=(place.path, spec.home),
+    )
     over = asyncio.Event()
     watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser(), over))
     try:
@@ -106,11 +117,18 @@ def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
 def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
     said = outcome["message"] or f"exit status {ended.exit_status}"
     detail = f"End of its output:\n\n```\n{tail_of(desk.log_path)[-2000:]}\n```"
-    minutes = desk.context.settings.max_agent_runtime_minutes
+    settings = desk.context.settings
     if ended.ended == "timeout":
-        raise RunEnd(RunState.halted, f"the agent did not end within {minutes:g} minutes", detail=detail)
+        limit = f"{settings.max_agent_runtime_minutes:g} minutes"
+        raise RunEnd(RunState.halted, f"the agent did not end within {limit}", detail=detail)
     if ended.ended in {"lease_lost", "orphaned"}:
-        raise RunEnd(RunState.failed_retry, "the lease ran out while the agent worked", cause="infrastructure")
+        raise ClaimLost(f"{desk.task.task_id}: the lease ran out while the agent worked")
+    if ended.ended == "lifeless":
+        reason = f"the agent showed no sign of life for {settings.agent_startup_minutes:g} minutes after its start"
+        raise RunEnd(RunState.failed_retry, f"{reason} (agent_startup_minutes)", cause="agent", detail=detail)
+    if ended.ended == "silent":
+        reason = f"the agent wrote nothing and changed no file for {settings.agent_silence_minutes:g} minutes"
+        raise RunEnd(RunState.failed_retry, f"{reason} (agent_silence_minutes)", cause="agent", detail=detail)
     if ended.ended == "not_started":
         raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
     match outcome["kind"]:

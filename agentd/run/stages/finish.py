@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ from agentd.github.labels import set_status
 from agentd.model import Decision, Verdict
 from agentd.run.desk import Cause, Desk, RunEnd, outside
 from agentd.run.report import STICKY, sticky_body
+from agentd.run.stages.start import drop
 from agentd.states import RETRY_ENDS, STATUS_LABEL, RunState
-from agentd.store import attempts, holds, runs
+from agentd.store import attempts, holds
 
 ISSUE_CLOSED = "the issue was closed"
 NOT_READY = "the label agent-ready was removed"
@@ -33,10 +35,15 @@ USED_UP: dict[Cause, RunState] = {
 """Where a retryable end goes when its cause has used up its attempts."""
 
 
-async def finish(desk: Desk, place: Workspace | None, end: RunEnd) -> dict[str, Any]:
-    """Save the work, charge the cause, record the end, tell people: {state}."""
+Find = Callable[[], Awaitable[Workspace | None]]
+
+
+async def finish(desk: Desk, find: Find, end: RunEnd) -> dict[str, Any]:
+    """Save the work that `find` finds, charge the cause, record the end, tell people: {state}."""
     context, task_id = desk.context, desk.task.task_id
-    saved = await _save(desk, place, end.reason)
+    saved, safe = await _save(desk, find, end.reason)
+    with desk.telling("end of the run"):
+        desk.holding.check()
     state = _settle(desk, end)
     desk.move(state, reason=end.reason)
     context.emit("run_failed", desk.run, {"reason": state.value, "message": end.reason}, status="failed")
@@ -53,27 +60,33 @@ async def finish(desk: Desk, place: Workspace | None, end: RunEnd) -> dict[str, 
 
     try:
         await outside(desk, "label and comment at the end", tell)
-        runs.update_run(context.store, desk.run.run_id, label=label or "")
+        desk.note(label=label or "")
         if label is not None:
             change = {"add_labels": [label], "remove_labels": ["status:in-progress"], "reason": state.value}
             context.emit("issue_labeled", desk.run, change)
     except (ClaimLost, GitHubError, RunEnd) as error:
         # The reconciler drives labels to the recorded state as soon as it may.
         context.emit("issue_labeled", desk.run, {"reason": str(error)}, status="skipped")
+    if safe:
+        await drop(desk)
     return {"state": state}
 
 
-async def _save(desk: Desk, place: Workspace | None, why: str) -> str:
-    """Salvage ref of the workspace's content; empty when there was none. Never raises: an end must be recorded."""
-    if place is None or not place.path.is_dir():
-        return ""
-    mirror, run_id = desk.context.mirror, desk.run.run_id
+async def _save(desk: Desk, find: Find, why: str) -> tuple[str, bool]:
+    """(salvage ref of the workspace's content, empty when there was none; whether nothing is left to be saved).
+
+    Never raises: an end must be recorded.
+    """
+    mirror, run_id, place = desk.context.mirror, desk.run.run_id, None
     try:
+        place = await find()
+        if place is None or not place.path.is_dir():
+            return "", True
         saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why)
     except GitError as error:
         desk.context.emit("run_failed", desk.run, {"reason": f"salvage failed: {error}"}, status="failed")
-        return f"the workspace itself, {place.path}, because saving it failed: {error}"
-    return f"`refs/agentd/salvage/{desk.task.task_id}/{run_id}`" if saved else ""
+        return (f"the workspace itself, {place.path}, because saving it failed: {error}" if place else ""), False
+    return (f"`refs/agentd/salvage/{desk.task.task_id}/{run_id}`" if saved else ""), True
 
 
 def _settle(desk: Desk, end: RunEnd) -> RunState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentd.errors import ClaimLost, GitHubError
+from agentd.errors import ClaimLost, GitHubError, UndeclaredTransition
 from agentd.git import mirror as git_mirror
 from agentd.git.push import Outdated, push_branch
 from agentd.git.sync import Synced, merge_tree
@@ -13,9 +13,8 @@ from agentd.github.labels import set_status
 from agentd.github.pulls import ensure_pull
 from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
-from agentd.run.stages.start import conflict
+from agentd.run.stages.start import bring, conflict, drop
 from agentd.states import RunState
-from agentd.store.runs import update_run
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
@@ -31,11 +30,12 @@ async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> 
             return
         if (there or "") != start["branch"]:
             raise Outdated(f"{desk.run.branch}: somebody pushed {there} while the run was under way")
+        bring(desk, commit)
         _, files = merge_tree(context.mirror, commit, base)
         if files:
             raise conflict(desk, Synced("conflict", commit, files), base)
         desk.holding.check()
-        push_branch(context.mirror, task_id, commit, there)
+        push_branch(context.mirror, task_id, commit, there, desk.holding.name)
 
     try:
         await outside(desk, "push", send)
@@ -64,7 +64,12 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
     context, number = desk.context, desk.task.issue_number
     body = sticky_body(desk, RunState.in_review, pull_url=pull["url"])
     # The state first: the reconciler drives labels to it, and must not take this label for a person's edit.
-    desk.move(RunState.in_review, pr_number=pull["number"], pr_url=pull["url"])
+    try:
+        desk.move(RunState.in_review, pr_number=pull["number"], pr_url=pull["url"])
+    except UndeclaredTransition:
+        # An incarnation before us came this far, and since then the pull request was merged or closed.
+        await drop(desk)
+        return {"state": RunState.in_review}
 
     def tell() -> None:
         set_status(context.github, number, "status:in-review")
@@ -77,9 +82,11 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
             raise
         # The pull request is open, which cannot be undone by an end: the reconciler says so as soon as it may.
         context.emit("issue_labeled", desk.run, {"reason": str(error)}, status="skipped")
+        await drop(desk)
         return {"state": RunState.in_review}
     labels = {"add_labels": ["status:in-review"], "remove_labels": ["status:in-progress", "status:blocked"]}
     context.emit("issue_labeled", desk.run, labels)
-    update_run(context.store, desk.run.run_id, label="status:in-review")
+    desk.note(label="status:in-review")
+    await drop(desk)
     context.emit("run_completed", desk.run, {"pr_url": pull["url"]})
     return {"state": RunState.in_review}

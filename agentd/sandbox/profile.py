@@ -1,0 +1,131 @@
+"""The sandbox as data, and bubblewrap's command line for it. Pure: an empty root, and only what is named is in it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.errors import ConfigurationError
+
+WORKSPACE = "/workspace"
+HOME = "/home/agent"
+BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+USER_ID = 1000
+"""Who the agent is inside, when agentd runs as root; else it is who agentd is."""
+
+NAMESPACES = (
+    # Each by name: `--unshare-all` tries the user namespace and goes on without one.
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    "--unshare-cgroup-try",
+)
+SYSTEM_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/ssl",
+    "/etc/alternatives",
+    "/etc/java-17-openjdk",
+    "/etc/pki",
+    "/etc/localtime",
+)
+"""Read-only where they exist. Nothing else of /etc is there."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A host path that exists inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """Everything that is inside a sandbox, and nothing else is."""
+
+    workspace: Path
+    home: Path | None = None
+    """a folder of this run alone; None is an empty one in memory"""
+    mounts: tuple[Mount, ...] = ()
+    """tool chains, object stores, the folder of the gateway's socket"""
+    env: Mapping[str, str] = field(default_factory=dict)
+    path: str = BASE_PATH
+    tmp_bytes: int = 256 * 1024 * 1024
+    shm_bytes: int = 64 * 1024 * 1024
+    usr: Path = Path("/usr")
+    merged_usr: bool = True
+    """/bin, /lib and so on are links into /usr"""
+
+
+def checked(spec: SandboxSpec) -> SandboxSpec:
+    """The spec, if it can hold. Raises ConfigurationError.
+
+    A source that is a symlink would be followed by bubblewrap to wherever it points when the run starts; a target over
+    another one would hide it, or show what was hidden.
+    """
+    owned = [("workspace", spec.workspace), *([("home", spec.home)] if spec.home else [])]
+    for name, folder in owned:
+        if folder.is_symlink() or not folder.is_dir():
+            raise ConfigurationError(f"sandbox: {name} {str(folder)!r} must be a folder and no symlink")
+    for source in (spec.workspace, *(mount.source for mount in spec.mounts), *([spec.home] if spec.home else [])):
+        if not source.is_absolute() or source == Path("/") or source == Path.home():
+            raise ConfigurationError(
+                f"sandbox: {str(source)!r} may not be mounted: it is the root, a home, or relative"
+            )
+    seen: list[str] = [WORKSPACE, HOME, "/proc", "/dev", "/tmp", "/usr", "/etc"]
+    for mount in spec.mounts:
+        if posixpath.normpath(mount.target) != mount.target or not mount.target.startswith("/") or mount.target == "/":
+            raise ConfigurationError(f"sandbox: the target {mount.target!r} is no plain absolute path")
+        for other in seen:
+            if (
+                other == mount.target
+                or f"{mount.target}/".startswith(f"{other}/")
+                or other.startswith(f"{mount.target}/")
+            ):
+                raise ConfigurationError(f"sandbox: the mounts at {mount.target!r} and {other!r} overlap")
+        seen.append(mount.target)
+    return spec
+
+
+def environment(spec: SandboxSpec) -> dict[str, str]:
+    """The whole environment inside. bubblewrap gets it too: /proc/1/environ inside shows what it was started with."""
+    base = {"PATH": spec.path, "HOME": HOME, "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "agent", "LOGNAME": "agent"}
+    return base | dict(spec.env)
+
+
+def arguments(spec: SandboxSpec, user_id: int, group_id: int, passwd_fd: int, seccomp_fd: int) -> list[str]:
+    """bubblewrap's arguments up to and without the command."""
+    args = [*NAMESPACES, "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agent"]
+    args += ["--uid", str(user_id), "--gid", str(group_id), "--clearenv"]
+    for name, value in environment(spec).items():
+        args += ["--setenv", name, value]
+    args += ["--ro-bind", str(spec.usr), "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        if (Path("/") / name).exists():
+            args += (
+                ["--symlink", f"usr/{name}", f"/{name}"] if spec.merged_usr else ["--ro-bind", f"/{name}", f"/{name}"]
+            )
+    for file in SYSTEM_FILES:
+        args += ["--ro-bind-try", file, file]
+    args += ["--ro-bind-data", str(passwd_fd), "/etc/passwd"]
+    # Without it root could write /proc/sys, capabilities or not: those files ask for the user id only.
+    args += [
+        "--proc",
+        "/proc",
+        "--remount-ro",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--size",
+        str(spec.tmp_bytes),
+        "--tmpfs",
+        "/tmp",
+    ]
+    args += ["--size", str(spec.shm_bytes), "--tmpfs", "/dev/shm"]
+    args += ["--bind", str(spec.home), HOME] if spec.home else ["--size", str(spec.tmp_bytes), "--tmpfs", HOME]
+    for mount in spec.mounts:
+        args += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+    args += ["--bind", str(spec.workspace), WORKSPACE, "--chdir", WORKSPACE]
+    # The rest of the root is nobody's place to write.
+    return [*args, "--remount-ro", "/", "--seccomp", str(seccomp_fd)]

@@ -1,0 +1,46 @@
+"""Where there is room: for each living executor the runs it could still take, and the agents that it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.agents import name_of
+from agentd.model import Profile, Run
+from agentd.store.connection import Store
+from agentd.store.executors import Executor, all_executors
+
+
+@dataclass
+class Rooms:
+    """Free places of the fleet as the supervisor fills them, one tick long."""
+
+    hosts: list[Executor]
+    free: dict[str, int]
+    """executor -> runs that it could still take"""
+    waiting: int
+    """runs that are admitted and that nobody has taken yet"""
+
+    @staticmethod
+    def of(store: Store, active: list[Run]) -> Rooms:
+        """What the living executors have left beside the active runs."""
+        hosts = [found for found in all_executors(store) if found.seconds_left > 0]
+        busy = [run.executor for run in active]
+        free = {host.executor: max(0, host.capacity - busy.count(host.executor)) for host in hosts}
+        return Rooms(hosts, free, busy.count(""))
+
+    def objection(self, profile: Profile) -> tuple[str, str, str] | None:
+        """Why no host could carry a run of the profile now, as (rule id, observed, what to do); None when one could."""
+        able = [host for host in self.hosts if name_of(profile) in host.agents]
+        if not able:
+            return (
+                "no_host",
+                f"no host has the agent `{name_of(profile)}` of profile {profile.name!r}",
+                "install it where agentd runs, or change the label profile:<name>",
+            )
+        open_hosts = [host for host in able if not host.closed]
+        if not open_hosts:
+            told = "; ".join(f"{host.place}: {host.closed}" for host in able)
+            return "host_closed", told, "nothing to do: it starts when a host is open again"
+        if sum(self.free[host.executor] for host in open_hosts) <= self.waiting:
+            return "hosts_full", "every host that has its agent carries all it may", "nothing to do, or add a host"
+        return None

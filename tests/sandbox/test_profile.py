@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentd.errors import ConfigurationError
+from agentd.sandbox.hold import hold
+from agentd.sandbox.limits import Limits
+from agentd.sandbox.probe import probe, problems
+from agentd.sandbox.profile import Mount, SandboxSpec, arguments, checked
+from agentd.sandbox.seccomp import filter_bytes
+from agentd.sandbox.toolchains import find_tool_chains
+from tests.sandbox.world import PYTHON, python_mounts
+
+
+def output_of(spec: SandboxSpec, *argv: str) -> str:
+    kept: list[bytes] = []
+    assert hold(spec, list(argv), Limits(wall_seconds=20), kept.append).exit_status == 0, kept
+    return b"".join(kept).decode()
+
+
+def test_the_sandbox_holds_on_this_host() -> None:
+    assert probe().problems == ()
+
+
+GOOD = (
+    "NoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nagentd-probe\n"
+    "Iface\nagentd-probe\n"
+    "/proc/1\n/proc/2\nagentd-probe\nagentd-probe\nPATH=/bin\0agentd-probe\nagentd-probe\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "NoNewPrivs is 0"),
+        ("Seccomp:\t2", "Seccomp:\t0", "Seccomp is 0"),
+        ("CapEff:\t0000000000000000", "CapEff:\t00000000a80425fb", "CapEff is 00000000a80425fb"),
+        ("Iface\n", "Iface\neth0\n", "route"),
+        ("/proc/2\n", "/proc/2\n/proc/3\n/proc/4\n/proc/5\n", "other processes"),
+        ("/proc/2\nagentd-probe\n", "/proc/2\nagentd-probe\nhome\n", "home folder"),
+        ("PATH=/bin\0", "PATH=/bin\0GITHUB_TOKEN=x\0", "GITHUB_TOKEN"),
+        ("\0agentd-probe\n", "\0agentd-probe\nwritable\n", "/proc/sys"),
+        (GOOD, "bwrap: No permissions to create new namespace\n", "No permissions"),
+    ],
+)
+def test_the_probe_says_what_does_not_hold(good: str, bad: str, said: str) -> None:
+    assert problems(GOOD) == []
+    found = problems(GOOD.replace(good, bad, 1))
+    assert len(found) == 1 and said in found[0]
+
+
+@pytest.mark.parametrize("name", ["with space", "with\nnewline", "ünïcödé-工", "-dash", "quote'\"$x`y"])
+def test_any_name_of_a_workspace_works(tmp_path: Path, name: str) -> None:
+    workspace = tmp_path / name
+    workspace.mkdir()
+    (workspace / "file").write_text("here")
+    assert output_of(SandboxSpec(workspace), "cat", "file") == "here"
+
+
+def test_a_workspace_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(ConfigurationError, match="no symlink"):
+        checked(SandboxSpec(tmp_path / "link"))
+    with pytest.raises(ConfigurationError, match="must be a folder"):
+        checked(SandboxSpec(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        (Mount(Path("/"), "/host"),),
+        (Mount(Path.home(), "/opt/home"),),
+        (Mount(Path("relative"), "/opt/x"),),
+        (Mount(Path("/opt"), "/"),),
+        (Mount(Path("/opt"), "/opt/../etc"),),
+        (Mount(Path("/opt"), "/workspace/x"),),
+        (Mount(Path("/opt"), "/home"),),
+        (Mount(Path("/opt"), "/etc/ssl"),),
+        (Mount(Path("/opt"), "/a"), Mount(Path("/opt"), "/a/b")),
+        (Mount(Path("/opt"), "/a/b"), Mount(Path("/opt"), "/a")),
+        (Mount(Path("/opt"), "/a"), Mount(Path("/opt"), "/a")),
+    ],
+)
+def test_mounts_that_overlap_or_show_too_much_are_refused(tmp_path: Path, mounts: tuple[Mount, ...]) -> None:
+    with pytest.raises(ConfigurationError):
+        checked(SandboxSpec(tmp_path, mounts=mounts))
+
+
+def test_the_profile_is_a_pure_function_of_its_spec(tmp_path: Path) -> None:
+    spec = SandboxSpec(tmp_path, env={"X": "a b"})
+    first, second = arguments(spec, 1000, 1000, 3, 4), arguments(spec, 1000, 1000, 3, 4)
+    assert first == second
+    assert first[first.index("X") - 1 : first.index("X") + 2] == ["--setenv", "X", "a b"]
+    assert "--unshare-all" not in first and "--unshare-user" in first
+    assert filter_bytes() == filter_bytes() and len(filter_bytes()) % 8 == 0
+
+
+def test_nothing_but_the_spec_is_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "canary")
+    seen = output_of(SandboxSpec(tmp_path, env={"CI": "1"}), "/usr/bin/env")
+    names = {line.split("=")[0] for line in seen.splitlines()}
+    assert names == {"PATH", "HOME", "LANG", "TMPDIR", "USER", "LOGNAME", "CI", "PWD"}
+
+
+def test_a_setuid_file_and_a_deep_tree_do_no_harm(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    program.chmod(0o755 | stat.S_ISUID)
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    expected = str(os.getuid() or 1000)
+    assert output_of(SandboxSpec(tmp_path), "./program", "-u").strip() == expected
+    # Python's own removal of folders gives up on so many levels.
+    assert output_of(SandboxSpec(tmp_path), "rm", "-rf", "d") == ""
+
+
+def test_home_and_tmp_are_the_runs_own_and_sized(tmp_path: Path) -> None:
+    for name in ("workspace", "home"):
+        (tmp_path / name).mkdir()
+    spec = SandboxSpec(tmp_path / "workspace", home=tmp_path / "home", tmp_bytes=1024 * 1024)
+    output_of(spec, "sh", "-c", "echo kept > ~/file; echo gone > /tmp/file; ! head -c 2000000 /dev/zero > /tmp/big")
+    assert (tmp_path / "home" / "file").read_text() == "kept\n"
+    assert output_of(spec, "sh", "-c", "ls /tmp; cat ~/file") == "kept\n"
+
+
+def test_tool_chains_are_found_without_what_lies_beside_them(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for path in (
+        ".pyenv/shims/python3",
+        ".pyenv/versions/3.12.1/bin/python3",
+        ".nvm/versions/node/v22.1.0/bin/node",
+        ".cargo/bin/cargo",
+        ".rustup/toolchains/stable-x/bin/cargo",
+        "bin/java",
+    ):
+        file = home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("#!/bin/sh\n")
+        file.chmod(0o755)
+    (home / ".cargo" / "credentials.toml").write_text("token")
+    folders = (".pyenv/shims", ".nvm/versions/node/v22.1.0/bin", ".cargo/bin", "bin")
+    found = find_tool_chains(":".join(str(home / folder) for folder in folders), home)
+    mounted = sorted(str(mount.source.relative_to(home)) for mount in found.mounts)
+    assert mounted == [".cargo/bin", ".nvm/versions/node/v22.1.0", ".pyenv/versions/3.12.1", ".rustup/toolchains"]
+    assert f"{home}/.pyenv/versions/3.12.1/bin" in found.path and "shims" not in found.path
+    assert found.env["RUSTUP_TOOLCHAIN"] == "stable-x"
+
+
+def test_the_tool_chains_of_this_host_run_inside(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(Path(PYTHON).parent), "/usr/local/bin", "/usr/bin", "/bin"])
+    found = find_tool_chains(path, Path.home(), ["python3", "node"])
+    spec = replace(SandboxSpec(tmp_path, mounts=python_mounts()), path=found.path)
+    inside = output_of(spec, PYTHON, "-c", "import ssl, sqlite3, sys, json; print(sys.version_info[:2])")
+    assert inside.strip() == str(sys.version_info[:2])
