@@ -25,38 +25,71 @@ def programs() -> Path | None:
     return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
 
+class Server:
+    """One server with its data in a scratch directory. What it says goes to `postgres.log` in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        bin_dir = programs()
+        assert bin_dir is not None
+        self.bin_dir, self.log = bin_dir, folder / "postgres.log"
+        # initdb refuses root, so root borrows the user that Debian's package made.
+        root = os.getuid() == 0
+        self.borrow = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if root else []
+        self.data = Path(tempfile.mkdtemp(prefix="agentd-postgres-"))
+        if root:
+            shutil.chown(self.data, "postgres", "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        subprocess.run(
+            [*self.borrow, bin_dir / "initdb", "-D", self.data / "db", "-U", "agentd", "--auth=trust", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Of its first database, without a password."""
+        return f"postgresql+psycopg://agentd@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = ["-p", str(self.port), "-k", str(self.data), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.borrow, self.bin_dir / "postgres", "-D", self.data / "db", *settings],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        _wait(self.address.replace("+psycopg", ""))
+
+    def stop(self) -> None:
+        """End it without waiting for its clients."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=20)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """A server that may be stopped and started meanwhile."""
+    made = Server(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            made.stop()
+        shutil.rmtree(made.data, ignore_errors=True)
+
+
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """Runs a server with its data below `folder`; the address of its database, without a password."""
-    bin_dir = programs()
-    assert bin_dir is not None
-    # initdb refuses root, so root borrows the user that Debian's package made.
-    borrow = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-    data = Path(tempfile.mkdtemp(prefix="agentd-postgres-"))
-    if borrow:
-        shutil.chown(data, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    subprocess.run(
-        [*borrow, bin_dir / "initdb", "-D", data / "db", "-U", "agentd", "--auth=trust", "--no-sync"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    options = ["-p", str(port), "-k", str(data), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    with (folder / "postgres.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*borrow, bin_dir / "postgres", "-D", data / "db", *options], stdout=log, stderr=log, cwd="/"
-        )
-    address = f"postgresql://agentd@127.0.0.1:{port}/postgres"
-    try:
-        _wait(address)
-        yield address.replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        process.send_signal(signal.SIGINT)  # "fast": does not wait for clients
-        process.wait(timeout=20)
-        shutil.rmtree(data, ignore_errors=True)
+    """The address of a server that runs meanwhile."""
+    with running(folder) as made:
+        yield made.address
 
 
 def database(address: str, name: str, template: str = "") -> str:

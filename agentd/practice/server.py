@@ -111,9 +111,7 @@ def record(world: World, request: web.Request, seen: Seen, status: int) -> None:
             body=seen.body or None,
             at=world.now(),
             kind="git" if git else "graphql" if graphql else "rest",
-            headers={
-                name.lower(): value for name, value in request.headers.items() if name.lower() != "authorization"
-            },
+            headers={name.lower(): value for name, value in request.headers.items() if name.lower() != "authorization"},
         )
     )
 

@@ -167,7 +167,7 @@ async def _watch(program: Program, log_path: Path, progress: Callable[[], object
     watch, logged = Watch(program.watched), -1
     while True:
         await asyncio.sleep(min(limits) / LOOKS_PER_LIMIT)
-        said, logged = logged, log_path.stat().st_size
+        said, logged = logged, log_path.stat().st_size if log_path.exists() else 0
         if logged == said and await asyncio.to_thread(watch.changed):
             progress()
 

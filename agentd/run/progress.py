@@ -48,8 +48,12 @@ def _entries(folder: Path) -> Iterator[os.stat_result]:
             descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         except OSError:
             return  # gone, not a folder any more, or shut by the program
-        with os.scandir(descriptor) as found:
-            inside.append((descriptor, iter(list(islice(found, MOST_ENTRIES)))))
+        try:
+            with os.scandir(descriptor) as found:
+                inside.append((descriptor, iter(list(islice(found, MOST_ENTRIES)))))
+        except OSError:
+            os.close(descriptor)
+            return
         yield os.stat(descriptor)  # noqa: PTH116  # a descriptor has no path that a link could not have taken
 
     try:

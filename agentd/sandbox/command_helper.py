@@ -21,15 +21,47 @@ MEMORY_BYTES = 512 * 1024 * 1024
 
 def judge_all(program: str, commands: list[str], rules: CommandRules, dialect: Dialect) -> list[Judgement]:
     """The judgements in order; what passes the first look is parsed by few processes. `program` is shfmt."""
-    refused = {command: _refusal(command, rules) for command in set(commands)}
-    candidates = [command for command, refusal in refused.items() if refusal is None]
-    trees = dict(zip(candidates, parse_batch(program, candidates, dialect), strict=True))
+    answers: dict[str, Judgement | None] = {command: _refusal(command, rules) for command in set(commands)}
+    trees = _Trees(program)
+    trees.fetch([(command, dialect) for command, answer in answers.items() if answer is None])
+    trees.deferring = True
+    for _ in range(2):
+        # Texts within texts (`bash -c '...'`) become known in the first round and are parsed together after it.
+        for command, answer in answers.items():
+            if answer is None:
+                answers[command] = _judged(command, rules, trees.parse, dialect)
+        trees.fetch(sorted(trees.wanted))
+        trees.deferring = False
+    return [answer for command in commands if (answer := answers[command])]
 
-    def parsed(text: str, its_dialect: Dialect) -> dict[str, Any]:
-        tree = trees.get(text) if its_dialect == dialect else None
-        return tree if tree is not None else parse(program, text, its_dialect)
 
-    return [refused[command] or _judged(command, rules, parsed, dialect) for command in commands]
+class _Later(Exception):
+    """The text will be parsed with others."""
+
+
+class _Trees:
+    """Trees by text and dialect."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._trees: dict[tuple[str, Dialect], dict[str, Any] | None] = {}
+        self.wanted: set[tuple[str, Dialect]] = set()
+        self.deferring = False
+
+    def fetch(self, texts: list[tuple[str, Dialect]]) -> None:
+        """Parse them together; what that does not give is left to `parse`."""
+        for dialect in ("bash", "posix"):
+            its = [text for text, its_dialect in texts if its_dialect == dialect]
+            found = parse_batch(self._program, its, dialect)
+            self._trees |= {(text, dialect): tree for text, tree in zip(its, found, strict=True)}
+
+    def parse(self, text: str, dialect: Dialect) -> dict[str, Any]:
+        """The tree of a text. Raises Refused, or _Later while deferring."""
+        tree = self._trees.get((text, dialect))
+        if tree is None and self.deferring and (text, dialect) not in self._trees:
+            self.wanted.add((text, dialect))
+            raise _Later
+        return tree if tree is not None else parse(self._program, text, dialect)
 
 
 def _refusal(command: str, rules: CommandRules) -> Judgement | None:
@@ -42,9 +74,11 @@ def _refusal(command: str, rules: CommandRules) -> Judgement | None:
     return None
 
 
-def _judged(command: str, rules: CommandRules, parsed: Parse, dialect: Dialect) -> Judgement:
+def _judged(command: str, rules: CommandRules, parsed: Parse, dialect: Dialect) -> Judgement | None:
     try:
         return judge(command, rules, parsed, dialect)
+    except _Later:
+        return None
     except Exception as error:
         return _unjudged(error)
 

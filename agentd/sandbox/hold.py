@@ -15,6 +15,8 @@ from agentd.sandbox.limits import Limits, Sample, disk_usage, exceeded, kernel_l
 from agentd.sandbox.profile import SandboxSpec
 
 LOOK_SECONDS = 0.05
+LAST_BYTES = 2000
+"""Of the output, for bubblewrap's words when it fails: it writes them in pieces."""
 DISK_SHARE = 20
 """A look at the disk may take this fraction of the time: the next one comes after so many times its own duration."""
 
@@ -114,7 +116,8 @@ class _Watch:
                 return True
             if not data:
                 return False
-            self._heard, self.last = self._clock(), data
+            self._heard = self._clock()
+            self.last = (self.last + data[-LAST_BYTES:])[-LAST_BYTES:]
             room = self._limits.output_bytes - self.sample.output_bytes
             if room > 0:
                 self._output(data[:room])

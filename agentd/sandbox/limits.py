@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +125,14 @@ def disk_usage(folders: list[Path]) -> int:
                         waiting.append(entry.path)
                     else:
                         total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return _deep_disk_usage(folders)
     return total
+
+
+def _deep_disk_usage(folders: list[Path]) -> int:
+    """The same by `du`, which walks by descriptors: paths of a tree can be made longer than any call takes."""
+    argv = ["du", "-s", "--block-size=1", "--", *map(os.fspath, folders)]
+    done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+    return sum(int(line.split("\t")[0]) for line in done.stdout.splitlines() if line[:1].isdigit())

@@ -1,4 +1,7 @@
-"""The sandbox as data, and bubblewrap's command line for it. Pure: an empty root, and only what is named is in it."""
+"""The sandbox as data, and bubblewrap's command line for it: an empty root, and only what is named is in it.
+
+Nothing is started or written; of the host it is only looked at which of /bin, /lib and so on are there.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,7 @@ def arguments(spec: SandboxSpec, user_id: int, group_id: int, passwd_fd: int, se
             args += (
                 ["--symlink", f"usr/{name}", f"/{name}"] if spec.merged_usr else ["--ro-bind", f"/{name}", f"/{name}"]
             )
-    for file in SYSTEM_FILES:
+    for file in (*SYSTEM_FILES, *sorted(map(str, Path("/etc").glob("java-*-openjdk")))):
         args += ["--ro-bind-try", file, file]
     args += ["--ro-bind-data", str(passwd_fd), "/etc/passwd"]
     # Without it root could write /proc/sys, capabilities or not: those files ask for the user id only.

@@ -57,12 +57,11 @@ def parse_batch(program: str, texts: list[str], dialect: Dialect) -> list[dict[s
     """The trees of several texts by few processes; None where a text must be parsed alone.
 
     Each text is followed by a line with a word that nobody can guess. Where that word comes out as a call of its own
-    between statements, the parser was between statements there, and so the text before it was whole and had no part
-    in the next one. Texts with here-documents, whose bodies reach past their statement, are parsed alone; a batch in
-    which a mark is missing is halved.
+    between statements, the parser was between statements there, with no here-document open, and so the text before it
+    was whole and had no part in the next one. A batch in which a mark is missing is halved.
     """
     trees: list[dict[str, Any] | None] = [None] * len(texts)
-    halves = [[number for number, text in enumerate(texts) if "<<" not in text]]
+    halves = [list(range(len(texts)))]
     while halves:
         chosen = halves.pop()
         if len(chosen) < 2:

@@ -19,24 +19,30 @@ class Rooms:
     """executor -> runs that it could still take"""
     waiting: int
     """runs that are admitted and that nobody has taken yet"""
+    slots: int
+    """runs that may still be admitted, wherever they are carried"""
 
     @staticmethod
-    def of(store: Store, active: list[Run]) -> Rooms:
+    def of(store: Store, active: list[Run], max_parallel: int) -> Rooms:
         """What the living executors have left beside the active runs."""
         hosts = [found for found in all_executors(store) if found.seconds_left > 0]
         busy = [run.executor for run in active]
         free = {host.executor: max(0, host.capacity - busy.count(host.executor)) for host in hosts}
-        return Rooms(hosts, free, busy.count(""))
+        return Rooms(hosts, free, busy.count(""), max_parallel - len(active))
 
-    def objection(self, profile: Profile) -> tuple[str, str, str] | None:
-        """Why no host could carry a run of the profile now, as (rule id, observed, what to do); None when one could."""
+    def admit(self) -> None:
+        """Count a run that is about to be admitted."""
+        self.waiting += 1
+        self.slots -= 1
+
+    def objection(self, profile: Profile, max_parallel: int) -> tuple[str, str, str] | None:
+        """Why no run of the profile can be carried now, as (rule id, observed, what to do); None when one can."""
+        if self.slots <= 0:
+            return "no_slot", f"{max_parallel} runs at once", "nothing to do, or raise MAX_PARALLEL"
         able = [host for host in self.hosts if name_of(profile) in host.agents]
         if not able:
-            return (
-                "no_host",
-                f"no host has the agent `{name_of(profile)}` of profile {profile.name!r}",
-                "install it where agentd runs, or change the label profile:<name>",
-            )
+            missing = f"no host has the agent `{name_of(profile)}` of profile {profile.name!r}"
+            return "no_host", missing, "install it where agentd runs, or change the label profile:<name>"
         open_hosts = [host for host in able if not host.closed]
         if not open_hosts:
             told = "; ".join(f"{host.place}: {host.closed}" for host in able)

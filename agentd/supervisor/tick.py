@@ -150,33 +150,29 @@ def _look(context: Context, memory: Memory, dry_run: bool) -> tuple[World, list[
 
 def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> list[Candidate]:
     """The plan; what must be asked of GitHub is asked for as many tasks as could start now."""
-    free = context.settings.max_parallel - len(world.active)
-    rooms = None if dry_run else Rooms.of(context.store, world.active)
+    rooms = Rooms.of(context.store, world.active, context.settings.max_parallel)
     decided = []
     for candidate in plan(world, context.settings, context.clock.now()):
         verdict = candidate.verdict
         if verdict.decision is Decision.allow:
-            verdict = _room(context, candidate, free, rooms) or _ask(context, memory, candidate, dry_run)
+            verdict = _room(context, candidate, rooms, dry_run) or _ask(context, memory, candidate, dry_run)
             if verdict.decision is Decision.allow:
-                free -= 1
-                if rooms is not None:
-                    rooms.waiting += 1
+                rooms.admit()
         decided.append(Candidate(candidate.issue, candidate.task, verdict))
     return decided
 
 
-def _room(context: Context, candidate: Candidate, free: int, rooms: Rooms | None) -> Verdict | None:
-    """The hold of a task that nobody could carry now, or None."""
-    limit = str(context.settings.max_parallel)
-    if free <= 0:
-        action = "nothing to do, or raise MAX_PARALLEL"
-        said: tuple[str, str, str] | None = "no_slot", f"{limit} runs at once", action
-    else:
-        said = rooms.objection(_profile(context, candidate)) if rooms is not None else None
+def _room(context: Context, candidate: Candidate, rooms: Rooms, dry_run: bool) -> Verdict | None:
+    """The hold of a task that nobody could carry now, or None. Before the first start no host has told what it has."""
+    limit = context.settings.max_parallel
+    if dry_run and not rooms.hosts and rooms.slots > 0:
+        return None
+    said = rooms.objection(_profile(context, candidate), limit)
     if said is None:
         return None
-    changed = {"decision": Decision.hold, "rule_id": said[0], "observed": said[1], "action": said[2], "limit": limit}
-    return candidate.verdict.model_copy(update=changed)
+    rule_id, observed, action = said
+    changed = {"decision": Decision.hold, "observed": observed, "action": action, "limit": str(limit)}
+    return candidate.verdict.model_copy(update={**changed, "rule_id": rule_id})
 
 
 def _profile(context: Context, candidate: Candidate) -> Profile:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +78,31 @@ def test_gone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="check that the database is up") as caught:
         open_store("postgresql+psycopg://agentd:secret@127.0.0.1:1/x", tmp_path, SystemClock())
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("lease_seconds", "gone_seconds", "generations"), [(12, 4, {1}), (3, 7, {2, 3})])
+def test_a_database_that_goes_and_comes_back(
+    here: Installation, tmp_path: Path, lease_seconds: int, gone_seconds: int, generations: set[int]
+) -> None:
+    """Within the lease nobody notices; beyond it the agent is ended in time, and the run is taken up again."""
+    with postgres.running(tmp_path) as server:
+        here.environ["AGENTD_DATABASE_URL"] = server.address
+        here.agent("import time; time.sleep(9); open('done.txt', 'w').write('done')")
+        here.configure(f"poll_interval_seconds = 1\n[claim]\nlease_seconds = {lease_seconds}\n")
+        number = here.issue()
+        here.run("start")
+        try:
+            wait_for(lambda: agents(here.folder), 20)
+            server.stop()
+            time.sleep(gone_seconds)
+            if gone_seconds > lease_seconds:
+                assert agents(here.folder) == []
+            server.start()
+            wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"}, 60)
+            [run] = json.loads(here.run("runs", "list", "--json"))
+        finally:
+            here.run("stop")
+    assert run["attempt"] == 1
+    assert run["generation"] in generations
+    assert len(here.stickies(number)) == 1
+    assert len((here.folder / ".agentd" / "logs" / "supervisor.log").read_text().splitlines()) < 40

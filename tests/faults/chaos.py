@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,12 +24,12 @@ from pathlib import Path
 
 from agentd.clock import SystemClock
 from agentd.practice import PracticeGitHub
-from agentd.practice.refusal import Refused
 from agentd.states import BLOCKED_ENDS, RunState
 from agentd.store import runs
 from agentd.store.connection import Store, open_store
 from tests import postgres
 from tests.e2e.conftest import FILES, REPO, Installation, environment
+from tests.faults.chaos_hosts import Host, Person, leftovers
 from tests.faults.chaos_plan import ChaosTask, draw
 from tests.faults.chaos_watch import Watch
 
@@ -64,50 +63,6 @@ class Chaos:
 
 
 @dataclass
-class Host:
-    """One process of the fleet with a home of its own, started again there whenever it was killed."""
-
-    here: Installation
-    command: tuple[str, ...]
-    process: subprocess.Popen[bytes] | None = None
-    wakes_at: float = 0.0
-    """when it is started or continued"""
-    stopped: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.here.folder.name
-
-    @property
-    def leads(self) -> bool:
-        return "start" in self.command
-
-    def start(self, module: str) -> None:
-        with (self.here.folder / "out.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *self.command],
-                cwd=self.here.folder,
-                env=self.here.environ,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def send(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def wake(self, module: str) -> None:
-        """Continue or start it, if it is time to."""
-        if time.monotonic() < self.wakes_at:
-            return
-        if self.stopped:
-            self.send(signal.SIGCONT)
-            self.stopped = False
-        elif self.process is None or self.process.poll() is not None:
-            self.start(module)
-
-
-@dataclass
 class Fleet:
     """Everything that one chaos run works with, and what is known of it afterwards."""
 
@@ -119,8 +74,6 @@ class Fleet:
     issues: dict[str, int] = field(default_factory=dict)
     hosts: list[Host] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
-    merged: set[int] = field(default_factory=set)
-    """pull requests that the person has merged"""
     seconds: float = 0.0
     """from the first label to the end of the last task"""
     watch: Watch | None = None
@@ -269,50 +222,6 @@ class Fleet:
         return not loose_ends(self)
 
 
-class Person(threading.Thread):
-    """Merges every pull request soon after it appears."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        super().__init__(name="person", daemon=True)
-        self.fleet = fleet
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        choice = random.Random(self.fleet.chaos.seed + 1)
-        while not self.ended.wait(choice.uniform(0.2, 0.6)):
-            for pull in self.fleet.hosts[0].here.pulls():
-                with suppress(Refused):  # its base has moved, or it is being changed: later
-                    self.fleet.hub.merge(REPO, pull["number"], method="squash")
-                    self.fleet.merged.add(pull["number"])
-
-    def __enter__(self) -> Person:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.join()
-
-
-def leftovers(folder: Path) -> list[int]:
-    """Living processes of the fleet and its agents: at home below the folder, or guardians and git that work there."""
-    found, home, inside = [], f"HOME={folder}/".encode(), f"{folder}/homes/".encode()
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-            environ = (process / "environ").read_bytes().split(b"\0")
-            words = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        ours = any(entry.startswith(home) for entry in environ)
-        ours |= inside in words and (b"guardian.py" in words or words.startswith(b"git"))
-        if ours and state not in "ZX":
-            found.append(int(process.name))
-    return found
-
-
 @contextmanager
 def run(chaos: Chaos, folder: Path, address: str, name: str = "chaos") -> Iterator[Fleet]:
     """The whole run; inside the `with` it is over and may be judged. `address` is a PostgreSQL server's."""
@@ -322,11 +231,15 @@ def run(chaos: Chaos, folder: Path, address: str, name: str = "chaos") -> Iterat
             hub.add_user(login)
         hub.add_repo(REPO, files=FILES)
         hub.grant(REPO, "agentd-bot", "write")
+        hub.set_rate_limit(1_000_000)  # two hundred tasks need more than the 5,000 requests of an hour
         fleet = Fleet(chaos, folder, hub, postgres.database(address, name), tasks)
         fleet.prepare()
         open_store(fleet.database_url, folder, SystemClock()).close()
         try:
-            with Watch(fleet.records / "record.jsonl", fleet.homes) as fleet.watch, Person(fleet):
+            with (
+                Watch(fleet.records / "record.jsonl", fleet.homes) as fleet.watch,
+                Person(hub, fleet.hosts[0].here, chaos.seed + 1),
+            ):
                 fleet.disturb()
                 if chaos.protected:
                     fleet.settle()

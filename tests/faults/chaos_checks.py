@@ -18,7 +18,8 @@ from agentd.store import claims, runs
 from agentd.store.ledger import problems
 from agentd.supervisor.lead import LEAD
 from tests.faults import chaos_writes
-from tests.faults.chaos import HOST_MAX_PARALLEL, MAX_PARALLEL, Fleet, leftovers
+from tests.faults.chaos import HOST_MAX_PARALLEL, MAX_PARALLEL, Fleet
+from tests.faults.chaos_hosts import leftovers
 from tests.faults.chaos_plan import TURNS
 from tests.faults.chaos_watch import read_record
 

@@ -2,7 +2,8 @@
 
 A boundary is the moment before or after a durable step, a change of a run's state, a write to GitHub, a fetch or a
 push, a program under the guardian. Run as a program it is a fork server, so that each try costs no imports: it reads
-one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status.
+one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status. With
+"wall_ahead" or "boot_ahead" the child's clocks are that many seconds ahead, and it waits a second where it would ten.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from agentd.cli import once as cli_once
+from agentd.clock import SystemClock
+from agentd.errors import AgentdError
 from agentd.git import mirror, push
 from agentd.github import client
 from agentd.run import claim, desk, process, workflow
 from agentd.run.stages import finish, start
-from agentd.store import runs
+from agentd.store import attempts, runs
 from agentd.supervisor import daemon  # noqa: F401  # imported here so that the forked child need not
 
 
@@ -83,6 +87,15 @@ def arm(bomb: Bomb) -> None:
     client.GitHub._once = once  # type: ignore[method-assign]
 
 
+def turn_clocks(wall_seconds: float, boot_seconds: float) -> None:
+    """Let time have passed: on the clock at the wall, and on the one that leases are measured by."""
+    now, boottime = SystemClock.now, SystemClock.boottime
+    if wall_seconds or boot_seconds:
+        SystemClock.now = lambda self: now(self) + timedelta(seconds=wall_seconds)  # type: ignore[method-assign]
+        SystemClock.boottime = lambda self: boottime(self) + boot_seconds  # type: ignore[method-assign]
+        attempts.BACKOFF_BASE_SECONDS = 1.0
+
+
 def play(order: dict[str, Any]) -> None:
     """The child: one `agentd once` in the order's folder and environment."""
     os.environ.clear()
@@ -91,6 +104,7 @@ def play(order: dict[str, Any]) -> None:
     with Path(order["trace"] + ".out").open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    turn_clocks(order.get("wall_ahead", 0.0), order.get("boot_ahead", 0.0))
     if order["point"] >= 0:
         arm(Bomb(order["point"], Path(order["trace"])))
     cli_once.once(as_json=True)
@@ -102,6 +116,9 @@ def main() -> None:
         if child == 0:
             try:
                 play(json.loads(line))
+            except AgentdError as error:
+                print(error, file=sys.stderr)
+                os._exit(error.exit_code)
             except BaseException as error:
                 print(repr(error), file=sys.stderr)
                 os._exit(99)

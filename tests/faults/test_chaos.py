@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
-from tests.faults.chaos import Chaos, leftovers, run, unprotected
+from tests.faults.chaos import Chaos, run, unprotected
 from tests.faults.chaos_checks import check, table
+from tests.faults.chaos_hosts import leftovers
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
 

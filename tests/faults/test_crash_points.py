@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +20,7 @@ from agentd.supervisor.lead import LEAD
 from tests import postgres
 from tests.e2e.conftest import FILES, REPO, Installation, environment
 from tests.e2e.test_restart import agents
+from tests.faults.forks import ForkServer
 
 MOST_RESTARTS = 4
 AGENT = """
@@ -31,33 +29,6 @@ prompt = sys.stdin.read()
 task = next(word for word in prompt.split() if word.startswith("task_id=")).removeprefix("task_id=")
 open(f"{task}.txt", "w").write("work of " + task)
 """
-
-
-class ForkServer:
-    """`tests.faults.crashing` as a process."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.crashing"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    def once(self, here: Installation, trace: Path, point: int = -1) -> int:
-        """Exit status of `agentd once` that dies at the boundary `point` (0 counts and lives, -1 does not count)."""
-        order = {"point": point, "trace": str(trace), "folder": str(here.folder), "environ": here.environ}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -34,18 +34,17 @@ def switch_off() -> None:
     async def rest(_: claim.Holding) -> None:
         await asyncio.Event().wait()
 
-    claims.acquire = granted
-    claims.require = lambda *_: None
-    claims.run_of = lambda *_: ("", 0.0)
-    claim.Holding.check = lambda _: None  # type: ignore[method-assign]
-    claim.Holding.deadline = lambda _: float("inf")  # type: ignore[method-assign]
-    claim.Holding.keep = rest  # type: ignore[method-assign]
-    runs.begin = lambda *_: True
-    runs.require_executor = lambda *_: None
-    process.GUARDIAN = Path(__file__).with_name("careless_guardian.py")
-    process.LOCK = f"guardian-{os.getpid()}.lock"
-    host.tree_is_gone = lambda _: True  # type: ignore[attr-defined]
-    host.sweep = lambda _: 0  # type: ignore[attr-defined]
+    bend(claims, acquire=granted, require=lambda *_: None, run_of=lambda *_: ("", 0.0))
+    bend(claim.Holding, check=lambda _: None, deadline=lambda _: float("inf"), keep=rest)
+    bend(runs, begin=lambda *_: True, require_executor=lambda *_: None)
+    bend(process, GUARDIAN=Path(__file__).with_name("careless_guardian.py"), LOCK=f"guardian-{os.getpid()}.lock")
+    bend(host, tree_is_gone=lambda _: True, sweep=lambda _: 0)
+
+
+def bend(thing: Any, **changes: Any) -> None:
+    """Replace attributes of a module or a class."""
+    for name, value in changes.items():
+        setattr(thing, name, value)
 
 
 if __name__ == "__main__":

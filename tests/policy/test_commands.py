@@ -78,7 +78,8 @@ def test_a_refusal_names_the_word_and_what_would_do(command: str, said: str) -> 
 
 
 ALSO_REFUSED = [
-    *("ls &> f x", "ls &>> f"),
+    *("git log --help", "npm help install"),
+    *("ls &> f x", "ls &>> f", "git ls-remote --u=./e .", "git push --e=./e .", "npx curl x", "npm exec -- sed x"),
     *("git fetch --upload-pa=./e", "git rebase -x 'curl x'", "git rebase --exe 'curl x'", "git grep -O ls"),
     *("git -p log", "git clone -u ./e . x", "git commit -S -m x", "git merge -s evil", "git difftool"),
     *("git submodule foreach ls", "git log --ext-diff", "git log --format=%G?", "git bisect run ls"),

@@ -10,7 +10,7 @@ import pytest
 
 from agentd.errors import ConfigurationError
 from agentd.sandbox.hold import hold
-from agentd.sandbox.limits import Limits
+from agentd.sandbox.limits import Limits, disk_usage
 from agentd.sandbox.probe import probe, problems
 from agentd.sandbox.profile import Mount, SandboxSpec, arguments, checked
 from agentd.sandbox.seccomp import filter_bytes
@@ -113,12 +113,15 @@ def test_a_setuid_file_and_a_deep_tree_do_no_harm(tmp_path: Path) -> None:
     program.write_bytes(Path("/usr/bin/id").read_bytes())
     program.chmod(0o755 | stat.S_ISUID)
     here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):
+    for _ in range(2500):
         os.mkdir("d", dir_fd=here)
         below = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = below
+    with os.fdopen(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as bottom:
+        bottom.write(b"x" * 3_000_000)
     os.close(here)
+    assert disk_usage([tmp_path]) > 3_000_000
     expected = str(os.getuid() or 1000)
     assert output_of(SandboxSpec(tmp_path), "./program", "-u").strip() == expected
     # Python's own removal of folders gives up on so many levels.

@@ -99,13 +99,13 @@ def _check_option(subcommand: str, option: str, rules: CommandRules) -> None:
     if option.startswith("--"):
         for banned in ANYWHERE:
             # git completes abbreviations of long options.
-            if len(name) > 3 and banned.startswith(name) and name not in HARMLESS:
+            if len(name) > 2 and banned.startswith(name) and name not in HARMLESS:
                 raise Refused(f"git {subcommand} {name}: this option runs a program or leaves the repository")
-        if len(name) > 4 and "--output".startswith(name):
+        if len(name) > 2 and "--output".startswith(name):
             if not value:
                 raise Refused(f"git {subcommand} {name}: write --output=FILE")
             check_inside(Word(value), rules, f"git {subcommand} --output")
-        if len(name) > 4 and "--strategy".startswith(name) and value not in STRATEGIES:
+        if len(name) > 2 and "--strategy".startswith(name) and value not in STRATEGIES:
             raise Refused(f"git {subcommand} {name}: write --strategy=NAME with one of {', '.join(sorted(STRATEGIES))}")
         return
     letters = LETTERS.get(subcommand, frozenset())

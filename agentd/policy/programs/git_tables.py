@@ -24,7 +24,7 @@ ANYWHERE = (
     *("--separate-git-dir", "--gpg-sign", "--show-signature", "--interactive", "--editor", "--edit", "--edit-todo"),
     *("--edit-description", "--reedit-message", "--paginate", "--sign", "--signed", "--local-user"),
     *("--verify-signatures", "--remote-helper", "--recurse-submodules", "--server-option", "--reference"),
-    *("--sequence-editor", "--trailer-command", "--patch-editor", "--directory", "--unsafe-paths", "--run"),
+    *("--sequence-editor", "--trailer-command", "--patch-editor", "--directory", "--unsafe-paths", "--run", "--help"),
 )
 """Long options with which git runs a program, opens an editor, or leaves the repository."""
 

@@ -26,10 +26,24 @@ _VALUED = {
 }
 """Options whose value may be the next word, whatever it is."""
 
+_SYSTEM_WORDS = """
+7z apk apt apt-get as at awk aws az base64 bash batch bc bun busybox bzip2 c99 cargo cc chattr chgrp chmod chown chroot
+clang cmake cpan cpio crontab curl cut dash dd deno dig dmesg dnf docker doas dpkg dpkg-deb ed egrep emacs env ex expect
+expr fd file find flock ftp g++ gawk gcc gcloud gdb gem gh git-shell go gpg gunzip gzip helm host hostname id install
+ionice ip java javac jq kill killall ksh kubectl ld less ln logger logname lua mail make man mawk mknod more mount nano
+nawk nc ncat netcat nginx nice nohup nslookup nsenter openssl passwd patch perl php ping pip pip3 pkill podman poetry
+ps psql python python2 rbash readlink rg rsync ruby run-parts rustc scp screen script sed service setpriv setsid sftp
+shred shuf socat sort split sqlite3 ssh ssh-add ssh-agent ssh-keygen stdbuf strace strings su sudo systemctl tail tar
+tclsh tcpdump tee telnet test time timeout tmux top tr truncate ul umount uniq unshare unzip uv uvx vi view vim wall
+watch wget which whoami xargs xz yum zip zsh zstd
+"""
+_SYSTEM = frozenset(_SYSTEM_WORDS.split())
+"""Programs of a system that npm would start from /usr/bin, which is its own folder where node came with the system."""
+
 _NPM_WORDS = """
 test t tst run run-script rum urn start stop restart install i add ci clean-install uninstall remove rm un update
 up upgrade outdated ls list ll la view info show audit fund why explain root bin prefix pack version dedupe ddp
-prune rebuild rb doctor ping query search exec x config get init help
+prune rebuild rb doctor ping query search exec x config get init
 """
 _NPM = frozenset(_NPM_WORDS.split())
 _PNPM_WORDS = """
@@ -86,13 +100,13 @@ def _subcommand(call: Call, word: Word, allowed: frozenset[str]) -> str:
 
 
 def _check_started(call: Call, words: list[Word] | tuple[Word, ...], rules: CommandRules, *, bare: bool) -> None:
-    """`bare`: a name is looked for among packages only, never on PATH."""
+    """`bare`: a name is looked for among packages first, and then only in the folder of npm's global programs."""
     if not words:
         raise Refused(f"{call.name}: there is no program to run")
     name = words[0]
     if not name.is_static or name.text.startswith((".", "/", "~")):
         raise Refused(f"{call.name}: '{name}' must be the plain name of a package")
-    if name.text in rules.names or name.text in ("bash", "sh", "dash", "env", "sudo", "xargs") or not bare:
+    if name.text in rules.names or name.text in _SYSTEM or not bare:
         raise Refused(f"{call.name}: run '{name}' itself, or with npx if it is a package's program")
 
 
