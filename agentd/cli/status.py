@@ -64,7 +64,9 @@ def _print(found: dict[str, Any]) -> None:
     typer.echo(f"Supervisor: {state}  {found['repo']}")
     typer.echo(f"Running: {len(found['running'])} of {found['max_parallel']}")
     for run in found["running"]:
-        typer.echo(f"  {run['task_id']} #{run['issue_number']} {run['state']} {run['run_id']} attempt {run['attempt']}")
+        place = run["executor"].partition(":")[0] or "no host yet"
+        said = f"{run['task_id']} #{run['issue_number']} {run['state']} {run['run_id']} attempt {run['attempt']}"
+        typer.echo(f"  {said} at {place}")
     if found["holds"]:
         typer.echo("Held:")
     for hold in found["holds"]:

@@ -14,12 +14,12 @@ from agentd.errors import ConfigurationError
 from agentd.model import Profile, Run
 from agentd.run import engine
 from agentd.run.context import Context
-from agentd.run.desk import open_desk
+from agentd.run.desk import hold_scope, open_desk
 from agentd.run.executor import executor_is_dead
 from agentd.run.process import sweep, tree_is_gone
 from agentd.run.workflow import CONTRACT_VERSION
 from agentd.states import ACTIVE, RunState
-from agentd.store import attempts, claims, executors, runs
+from agentd.store import attempts, claims, executors, holds, runs
 from agentd.store.connection import Store
 from agentd.store.executors import Executor
 
@@ -135,6 +135,7 @@ class Host:
             if not await asyncio.to_thread(self.has, profile):
                 continue
             if runs.reassign(context.store, run.run_id, "", context.executor) and await self._carry(run):
+                holds.lift(context.store, hold_scope(run.run_id))
                 taken.append(run.run_id)
         return taken
 

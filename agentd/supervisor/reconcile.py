@@ -6,6 +6,7 @@ Each part looks at the world as it is now, so a missed tick, a crash or an edit 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 
 from agentd.errors import Forbidden, NotFound, Rejected
 from agentd.git.mirror import fetch_claims, seen_claim
@@ -14,11 +15,11 @@ from agentd.github.comments import upsert_sticky
 from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
-from agentd.model import Issue, Run
+from agentd.model import Decision, Issue, Run, Verdict
 from agentd.run import engine
 from agentd.run.claim import is_over
 from agentd.run.context import Context
-from agentd.run.desk import open_desk
+from agentd.run.desk import hold_scope, open_desk
 from agentd.run.executor import place_of
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
@@ -82,11 +83,24 @@ async def end_foreign(context: Context) -> list[str]:
     return ended
 
 
-def end_unwanted(context: Context) -> None:
-    """Runs that were cancelled before anybody took them end here."""
+def mind_untaken(context: Context) -> None:
+    """Runs that nobody carries: a cancelled one that never began ends, and one that stays so is told as a hold."""
+    patience = timedelta(seconds=2 * context.settings.claim.lease_seconds)
     for run in runs.active_runs(context.store):
-        if run.cancel_reason and not run.executor and run.state is RunState.queued:
+        if run.executor:
+            continue
+        if run.cancel_reason and run.state is RunState.queued:
             runs.change_state(context.store, run.run_id, RunState.cancelled, reason=run.cancel_reason)
+        elif context.clock.now() - run.updated_at > patience:
+            verdict = Verdict(
+                control="fleet",
+                rule_id="no_taker",
+                decision=Decision.hold,
+                scope=hold_scope(run.run_id),
+                observed=f"no host has taken run {run.run_id} since {run.updated_at:%Y-%m-%d %H:%M} UTC",
+                action="see `agentd workers list`: start one that has its agent, or `agentd runs cancel`",
+            )
+            holds.hold(context.store, verdict)
 
 
 def free_stranded(context: Context, world: World) -> bool:

@@ -73,7 +73,7 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False, take:
     try:
         await reconcile.release_dead(context, lead.since)
         await reconcile.end_foreign(context)
-        reconcile.end_unwanted(context)
+        reconcile.mind_untaken(context)
         done = await _decide_and_dispatch(context, memory)
     except ClaimLost:
         return Tick(revived=revived, hold=_standby(lead))
