@@ -30,14 +30,14 @@ class Workspace:
 def prepare(mirror: Mirror, path: Path, run_dir: Path, branch: str, start_sha: str, kept: str = "") -> Workspace:
     """Make the workspace at `start_sha` on `branch`, or take up the one that this run left there before.
 
-    `kept` is the commit that the run has made since, perhaps on another host: what is here from before that commit
-    is out of date, and the workspace is made anew with its content. A workspace that is in the way is moved aside,
-    never deleted here.
+    `kept` is the commit that the run has made since, perhaps on another host: what is here is as new, or newer, when
+    it has been that commit, and else out of date: then the workspace is made anew with its content. A workspace that
+    is in the way is moved aside, never deleted here.
     """
     record = run_dir / "workspace.json"
     if record.is_file() and path.is_dir():
         known = json.loads(record.read_text())
-        if kept in {"", known["kept"]}:
+        if not kept or kept in known["kept"]:
             return Workspace(path, Path(known["index"]), known["start_sha"])
     if path.exists() or path.is_symlink():
         set_aside(path)
@@ -64,14 +64,21 @@ def prepare(mirror: Mirror, path: Path, run_dir: Path, branch: str, start_sha: s
     shutil.copy2(fresh / ".git" / "index", index)
     fresh.rename(path)
     workspace = Workspace(path, index, start_sha)
-    note_kept(run_dir, workspace, kept)
+    _record(run_dir, workspace, [kept] if kept else [])
     return workspace
 
 
 def note_kept(run_dir: Path, workspace: Workspace, commit: str) -> None:
-    """Note which commit of the run the workspace's content has become, empty for none yet."""
+    """Note that the workspace's content has become this commit of the run too."""
+    known = json.loads((run_dir / "workspace.json").read_text())
+    _record(run_dir, workspace, [*known["kept"], commit])
+
+
+def _record(run_dir: Path, workspace: Workspace, kept: list[str]) -> None:
     known = {key: str(value) for key, value in asdict(workspace).items()}
-    (run_dir / "workspace.json").write_text(json.dumps({**known, "kept": commit}))
+    record = run_dir / "workspace.json"
+    record.with_suffix(".new").write_text(json.dumps({**known, "kept": kept}))
+    record.with_suffix(".new").rename(record)
 
 
 def alternates_of(mirror: Mirror) -> str:

@@ -22,6 +22,8 @@ from agentd.store.connection import explain
 
 VERSION_PREFIX = "agentd-run-"
 POLL_SECONDS = 0.5
+RESTING_POLL_SECONDS = 5.0
+"""A look at the queue costs a few milliseconds, which add up to a percent of a core where nothing else happens."""
 STEPS = {"verify": "verify-", "publish": "push"}
 """By the stage that a run may begin at, how the engine's step of it is called."""
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -94,6 +96,13 @@ async def _step_of(run_id: str, name: str) -> int | None:
     """Number of the last step of a run whose name begins so; None when there is none."""
     steps = await DBOS.list_workflow_steps_async(run_id, load_output=False)
     return max((step["function_id"] for step in steps if step["function_name"].startswith(name)), default=None)
+
+
+async def rest(context: Context, resting: bool) -> None:
+    """Look for interrupted runs seldom, or often again."""
+    queue = await DBOS.retrieve_queue_async(queue_of(context))
+    if queue is not None:
+        await queue.set_polling_interval_sec_async(RESTING_POLL_SECONDS if resting else POLL_SECONDS)
 
 
 async def active() -> dict[str, str]:

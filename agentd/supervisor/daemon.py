@@ -112,6 +112,7 @@ async def work(context: Context, told: Callable[[str], None]) -> None:
                     for run_id in await host.go_on() + await host.take():
                         told(f"carry {run_id}")
                     _heed(context)
+                    await host.rest(not context.carried)
                     await _pause(stop, WORKER_SECONDS)
                 except StoreError as error:
                     await _without_store(context, memory, error, stop)
@@ -164,6 +165,7 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
     while (left := until - context.clock.boottime()) > 0 and not stop.asked:
         # Alone and with nothing to do there is nobody to report to, and nothing to take.
         alone = context.store.is_sqlite and not busy
+        await memory.host.rest(not context.carried)
         await _pause(stop, left if alone else min(left, BEAT_SECONDS if context.carried else WORKER_SECONDS))
         if alone:
             continue

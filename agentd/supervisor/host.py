@@ -39,6 +39,8 @@ class Host:
     beat_due: float = 0.0
     drained: bool = False
     """told by an operator to take nothing more"""
+    resting: bool = False
+    """whether the engine looks for interrupted runs only now and then"""
     probed: dict[str, tuple[float, bool]] = field(default_factory=dict)
     """agents by name: boot time of the probe, and whether it was found"""
 
@@ -139,8 +141,15 @@ class Host:
                 taken.append(run.run_id)
         return taken
 
+    async def rest(self, resting: bool) -> None:
+        """Let the engine rest while nothing is carried, and wake it up again."""
+        if resting != self.resting:
+            await engine.rest(self.context, resting)
+            self.resting = resting
+
     async def _carry(self, run: Run) -> bool:
         context = self.context
+        await self.rest(False)
         context.carried[run.run_id] = context.clock.boottime()
         carried = False
         try:

@@ -10,11 +10,12 @@ from agentd.git.push import Outdated, push_branch
 from agentd.git.sync import Synced, merge_tree
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
-from agentd.github.pulls import ensure_pull
+from agentd.github.pulls import Pull, ensure_pull, find_pulls
 from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
 from agentd.run.stages.start import bring, conflict, drop
 from agentd.states import RunState
+from agentd.store import runs
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
@@ -47,14 +48,21 @@ async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> 
 async def open_pull(desk: Desk, verified: dict[str, Any]) -> dict[str, Any]:
     """The pull request, made or brought up to date: {number, url}."""
     context, task = desk.context, desk.task
-    title = f"[{task.task_id}] {task.title}"
-    pull = await outside(
-        desk,
-        "pull request",
-        lambda: ensure_pull(
-            context.github, desk.run.branch, context.settings.base_branch, title, pull_body(desk, verified["output"])
-        ),
-    )
+    title, body = f"[{task.task_id}] {task.title}", pull_body(desk, verified["output"])
+    stored = runs.get_run(context.store, desk.run.run_id)
+    tries = 0
+
+    def make() -> Pull:
+        nonlocal tries
+        tries += 1
+        if tries > 1 or desk.holding.claim.generation > 1:
+            # The try before us, here or elsewhere, may have opened it, and a person may have merged it since.
+            for pull in find_pulls(context.github, desk.run.branch, "closed"):
+                if pull.merged and stored is not None and pull.head_sha == stored.head_sha:
+                    return pull
+        return ensure_pull(context.github, desk.run.branch, context.settings.base_branch, title, body)
+
+    pull = await outside(desk, "pull request", make)
     context.emit("pr_opened", desk.run, {"pr_url": pull.url})
     return {"number": pull.number, "url": pull.url}
 
