@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentd.config import Settings, environment_names, load, require_repo
+from agentd.config import Settings, environment_names
 from agentd.errors import ConfigurationError
+from agentd.loading import load, require_repo
 
 SMALLEST = """
 verify_command = "python3 -m pytest -q"

@@ -19,9 +19,9 @@ import pytest
 from typer.main import get_command
 
 from agentd.cli import app
-from agentd.config import load
 from agentd.errors import ConfigurationError
 from agentd.github.labels import LABELS
+from agentd.loading import load
 from agentd.model import Contract
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -38,11 +38,11 @@ def init(repo: Repo = None, dry_run: DryRun = False) -> None:
     import time
 
     from agentd.clock import SystemClock
-    from agentd.config import CONFIG_FILE, require_repo
     from agentd.errors import ConfigurationError
     from agentd.github.client import connect
     from agentd.github.identity import check_rights
     from agentd.github.labels import ensure_labels
+    from agentd.loading import CONFIG_FILE, require_repo
     from agentd.model import Decision
 
     loaded = load_settings(ask_gh=True, repo=repo, dry_run=dry_run or None)

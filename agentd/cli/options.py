@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from agentd.config import Loaded, Settings
+    from agentd.config import Settings
+    from agentd.loading import Loaded
 
 Repo = Annotated[str | None, typer.Option("--repo", help="The repository, owner/name.", metavar="OWNER/NAME")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; default: agentd.toml here.")]
@@ -22,15 +23,15 @@ PollInterval = Annotated[
 
 
 def load_settings(config: Path | None = None, *, ask_gh: bool = False, **flags: Any) -> Loaded:
-    """Settings from flags, environment, file and defaults; see agentd.config.load. Raises ConfigurationError."""
-    from agentd.config import load
+    """Settings from flags, environment, file and defaults; see agentd.loading.load. Raises ConfigurationError."""
+    from agentd.loading import load
 
     return load(flags, environ=os.environ, directory=Path.cwd(), file=config, ask_gh=ask_gh)
 
 
 def ready_settings(config: Path | None = None, **flags: Any) -> Settings:
     """Settings that name a repository and a token. Raises ConfigurationError."""
-    from agentd.config import require_repo
+    from agentd.loading import require_repo
 
     settings = load_settings(config, ask_gh=True, **flags).settings
     require_repo(settings)

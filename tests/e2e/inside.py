@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agentd.clock import SystemClock
-from agentd.config import load
 from agentd.git.mirror import open_mirror
 from agentd.github.client import connect
+from agentd.loading import load
 from agentd.practice import PracticeGitHub
 from agentd.run import engine, workflow
 from agentd.run.context import Context
