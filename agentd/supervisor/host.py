@@ -125,12 +125,15 @@ class Host:
     async def take(self) -> list[str]:
         """Take runs that nobody has, as far as there is room, oldest first; their ids."""
         context = self.context
-        room = self.capacity - len(context.carried)
-        if room <= 0 or self.closed():
+        if len(context.carried) >= self.capacity or self.closed():
             return []
         known = await engine.active()
+        unfinished = runs.unfinished_runs(context.store, known)
+        # One whose claim was lost is carried by nobody for a moment, and goes on here at the next look.
+        mine = {run.run_id for run in unfinished if run.executor == context.executor}
+        room = self.capacity - len(mine | context.carried.keys())
         taken: list[str] = []
-        for run in runs.unfinished_runs(context.store, known):
+        for run in unfinished:
             if run.executor or not _can(known, run) or len(taken) >= room:
                 continue
             profile = open_desk(context, run.run_id).profile

@@ -221,7 +221,13 @@ def _say(context: Context, run: Run) -> None:
 
 
 def _requeue(context: Context, run: Run) -> bool:
-    """A person set status:todo again: earlier attempts do not count, holds end, a run in review is superseded."""
+    """A person set status:todo again: earlier attempts do not count, holds end, a run in review is superseded.
+
+    The issue is asked for again first: the list may be older than what the store says, because GitHub's answers lag
+    or because this process was stopped in between, and then it was the run itself that changed the label since.
+    """
+    if status_label(get_issue(context.github, run.issue_number).labels) != "status:todo":
+        return False
     attempts.clear(context.store, run.task_id)
     holds.lift(context.store, run.task_id)
     if run.state is RunState.in_review:
