@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -29,6 +29,7 @@ from agentd.errors import ConfigurationError, GitHubError, RateLimited, Unavaila
 from agentd.github.answers import error_of
 from agentd.github.cache import EtagCache, MemoryCache
 from agentd.github.limits import Headers, RateState, rate_of, reserve_reached
+from agentd.github.sending import WatchedHTTP, WatchedHTTPS, watched
 
 READ_ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5
@@ -50,6 +51,20 @@ class Answer:
     status: int
     headers: Headers
     data: Any
+
+
+class Guard(Protocol):
+    """What may stop a write: the claim that it is made under."""
+
+    @property
+    def name(self) -> str:
+        """`<task>/<generation>`, for whoever reads a proxy's log."""
+
+    def check(self) -> None:
+        """Before a request; raises ClaimLost."""
+
+    def check_clock(self) -> None:
+        """Before each piece of it that is sent, so by a look at the clock alone; raises ClaimLost."""
 
 
 class GitHub:
@@ -98,22 +113,19 @@ class GitHub:
             self._local.writing = before
 
     @contextmanager
-    def guarding(self, check: Callable[[], None], claim: str) -> Iterator[None]:
-        """Calls `check` immediately before each request of this thread that writes; what it raises stops the write.
-
-        `claim` says on whose behalf, `<task>/<generation>`, and is sent along for whoever reads a proxy's log.
-        """
-        before = getattr(self._local, "check", None), getattr(self._local, "claim", "")
-        self._local.check, self._local.claim = check, claim
+    def guarding(self, guard: Guard) -> Iterator[None]:
+        """Lets the guard stop requests of this thread that write; its name is sent along with them."""
+        before = getattr(self._local, "guard", None)
+        self._local.guard = guard
         try:
             yield
         finally:
-            self._local.check, self._local.claim = before
+            self._local.guard = before
 
     @property
-    def claim(self) -> str:
-        """The claim that this thread writes under; empty for none."""
-        return getattr(self._local, "claim", "")
+    def guard(self) -> Guard | None:
+        """What this thread writes under."""
+        return getattr(self._local, "guard", None)
 
     def request(
         self,
@@ -170,10 +182,12 @@ class GitHub:
         request, read = f"{method} {path}", method in ("GET", "HEAD") or path.endswith("/graphql")
         self._gate(request, read)
         if not read:
-            check = getattr(self._local, "check", None)
-            if check is not None:
-                check()
-            return self._once(request, read, send)
+            guard = self.guard
+            if guard is None:
+                return self._once(request, read, send)
+            guard.check()
+            with watched(guard.check_clock):
+                return self._once(request, read, send)
         retrying = Retrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
             wait=self._wait_seconds,
@@ -237,6 +251,9 @@ class GitHub:
 class _Door(Requester):
     """PyGithub's requester, with `GitHub.exchange` around every request that any of its objects sends."""
 
+    _Requester__httpConnectionClass = WatchedHTTP
+    _Requester__httpsConnectionClass = WatchedHTTPS
+
     def __init__(self, github: GitHub, **settings: Any) -> None:
         super().__init__(**settings)
         self._github = github
@@ -252,8 +269,9 @@ class _Door(Requester):
         follow_302_redirect: bool = False,
     ) -> tuple[int, dict[str, Any], str]:
         send = super().requestJson
-        if self._github.claim and verb not in ("GET", "HEAD") and not url.endswith("/graphql"):
-            headers = {**(headers or {}), CLAIM_HEADER: self._github.claim}
+        guard = self._github.guard
+        if guard is not None and verb not in ("GET", "HEAD") and not url.endswith("/graphql"):
+            headers = {**(headers or {}), CLAIM_HEADER: guard.name}
         return self._github.exchange(
             verb, url, parameters, lambda: send(verb, url, parameters, headers, input, cnx, follow_302_redirect)
         )

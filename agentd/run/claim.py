@@ -66,11 +66,15 @@ class Holding:
 
     def check(self) -> None:
         """Raises ClaimLost unless both halves are live now. Call immediately before every outside write."""
+        self.check_clock()
+        store_claims.check(self.context.store, self.claim)
+
+    def check_clock(self) -> None:
+        """The part of it that asks nobody: raises ClaimLost when what is known of the two leases is over."""
         if self.lost:
             raise ClaimLost(f"{self.claim.task_id}: {self.lost}")
-        if self.context.clock.boottime() >= self.remote_deadline:
-            raise ClaimLost(f"{self.claim.task_id}: the lease of the claim on the remote is over")
-        store_claims.check(self.context.store, self.claim)
+        if self.context.clock.boottime() >= self.deadline():
+            raise ClaimLost(f"{self.claim.task_id}: the lease of claim generation {self.claim.generation} is over")
 
     async def keep(self) -> None:
         """Renew until cancelled. What cannot be renewed runs out; what was taken over is lost at once."""

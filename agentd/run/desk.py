@@ -189,7 +189,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
     context = desk.context
 
     def guarded() -> T:
-        with desk.telling(what), context.github.guarding(desk.holding.check, desk.holding.name):
+        with desk.telling(what), context.github.guarding(desk.holding):
             desk.holding.check()
             done = act()
             desk.holding.check()  # what took longer than the lease counts for nothing: somebody else is at it

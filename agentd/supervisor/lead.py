@@ -54,7 +54,7 @@ class Lead:
     def guarding(self) -> Iterator[None]:
         """Writes to GitHub inside are stopped when the lead is lost. Raises ClaimLost."""
         assert self.holding is not None, "only the one who leads decides"
-        with self.context.github.guarding(self.holding.check, self.holding.name):
+        with self.context.github.guarding(self.holding):
             yield
 
     def fence(self, connection: Connection) -> None:

@@ -1,5 +1,6 @@
 import sys
 import threading
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -44,19 +45,39 @@ def test_a_write_is_sent_once(gh, hub, seen, fault):
     assert len(watch.requests) == 1
 
 
-def test_a_write_is_stopped_by_its_guard_and_a_read_is_not(gh, hub, seen):
+@dataclass
+class Lease:
+    """A guard whose two checks may be over, each after so many looks."""
+
+    checks: int = 99
+    looks: int = 99
+    name: str = "issue-1/1"
+
+    def check(self):
+        self.checks -= 1
+        if self.checks < 0:
+            raise ClaimLost("generation 3, expected 2")
+
+    def check_clock(self):
+        self.looks -= 1
+        if self.looks < 0:
+            raise ClaimLost("the lease is over")
+
+
+@pytest.mark.parametrize("lease", [Lease(checks=0), Lease(looks=0), Lease(looks=1)])
+def test_a_write_is_stopped_by_its_guard_up_to_the_last_byte_and_a_read_is_not(gh, hub, seen, lease):
     number = hub.create_issue(gh.repo, "t", "b", [], "alice")
-
-    def lost():
-        raise ClaimLost("generation 3, expected 2")
-
     watch = seen()
-    with gh.guarding(lost, "issue-1/1"):
+    with gh.guarding(lease):
         gh.request("GET", f"{gh.base}/labels")
         with pytest.raises(ClaimLost):
             gh.issue(number).create_comment("hello")
     gh.issue(number).create_comment("hello")
     assert watch.short == [("GET", 200), ("POST", 201)]
+    assert [record.headers.get("x-agentd-claim") for record in watch.requests] == [None, None]
+    with gh.guarding(Lease()):
+        gh.issue(number).create_comment("again")
+    assert watch.requests[-1].headers["x-agentd-claim"] == "issue-1/1"
 
 
 def test_a_dropped_read_is_repeated(gh, hub, seen):
