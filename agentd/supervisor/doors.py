@@ -6,7 +6,7 @@ import time
 
 from agentd.clock import Clock
 from agentd.config import Settings
-from agentd.errors import ConfigurationError
+from agentd.errors import ConfigurationError, RateLimited
 from agentd.github.client import GitHub, connect
 from agentd.github.identity import check_rights
 from agentd.model import Decision
@@ -24,9 +24,13 @@ def open_github(settings: Settings, store: Store, clock: Clock, *, read_only: bo
         sleep=time.sleep,
         cache=StoredEtags(store),
     )
+    try:
+        verdicts = check_rights(github, settings.base_branch)
+    except RateLimited:
+        return github  # the first tick waits until the limit is over; what is wrong shows where it is missed
     wrong = [
         verdict
-        for verdict in check_rights(github, settings.base_branch)
+        for verdict in verdicts
         if verdict.decision is not Decision.allow and not (read_only and verdict.rule_id == "write_access")
     ]
     if wrong:
