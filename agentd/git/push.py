@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentd.errors import AgentdError, GitError
-from agentd.git.mirror import EMPTY_TREE, Mirror, fetch_work, resolve
+from agentd.git.mirror import EMPTY_TREE, Mirror, fetch_work, is_ancestor, resolve
 from agentd.git.naming import branch_of, claim_ref, work_ref
 
 
@@ -24,13 +24,26 @@ def push_branch(mirror: Mirror, task_id: str, sha: str, expected: str | None, cl
 
 
 def push_work(mirror: Mirror, task_id: str, sha: str, claim: str) -> None:
-    """Keep a run's commit on the remote, so that another host can go on with it; an empty `sha` removes it."""
+    """Keep a run's commit on the remote, so that another host can go on with it; an empty `sha` removes all of them.
+
+    Earlier commits of the run stay reachable: when this process dies before it has recorded the new one, the run goes
+    on elsewhere from the one before.
+    """
     ref = work_ref(task_id)
     fetch_work(mirror, task_id)
     there = resolve(mirror, ref) or ""
-    if there != sha:
-        compare_and_push(mirror, ref, sha, there, claim)
-        mirror.git("update-ref", *((ref, sha) if sha else ("-d", ref)))
+    if there == sha or (there and sha and is_ancestor(mirror, sha, there)):
+        return
+    tip = _joined(mirror, sha, there) if there and sha else sha
+    compare_and_push(mirror, ref, tip, there, claim)
+    mirror.git("update-ref", *((ref, tip) if tip else ("-d", ref)))
+
+
+def _joined(mirror: Mirror, sha: str, earlier: str) -> str:
+    """A commit without content that has both as its parents."""
+    parents = ("-p", sha, "-p", earlier)
+    message = b"What a run has made so far\n"
+    return mirror.git("commit-tree", EMPTY_TREE, *parents, stdin=message, environment=mirror.author.environment())
 
 
 def push_claim(mirror: Mirror, task_id: str, sha: str, expected: str) -> None:

@@ -154,8 +154,8 @@ def follow_pulls(context: Context) -> list[Run]:
         if pull is None and run.pr_number and run.state is RunState.in_review and looks and len(newest) >= 100:
             looks -= 1
             pull = _pull(context, run.pr_number)
-        if pull is None:
-            continue
+        if pull is None or claims.run_of(context.store, run.task_id)[0] == run.run_id:
+            continue  # while it is still saying its last words they would come after ours
         if pull.merged:
             moved.append(_merged(context, run, pull))
         elif pull.state == "closed" and run.state is RunState.in_review:

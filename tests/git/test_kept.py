@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentd.errors import GitError
-from agentd.git import collect, sync, workspace
+from agentd.git import collect, push, sync, workspace
 from agentd.git.mirror import Mirror
-from agentd.git.naming import branch_of
+from agentd.git.naming import branch_of, work_ref
+from agentd.git.runner import git
 from tests.git.test_git import TASK, place, source, there  # noqa: F401  # fixtures
 
 
@@ -49,3 +50,20 @@ def test_a_workspace_from_before_another_hosts_turn_is_made_anew(
 def test_a_merge_with_a_commit_that_is_not_here_says_so(there: Mirror, place: workspace.Workspace) -> None:  # noqa: F811
     with pytest.raises(GitError, match="is not in the mirror"):
         sync.merge_tree(there, "1" * 40, place.start_sha)
+
+
+def test_what_a_run_kept_before_stays_on_the_remote_until_all_of_it_goes(
+    there: Mirror,  # noqa: F811
+    place: workspace.Workspace,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    first = made(there, place, tmp_path / "run", "first turn")
+    second = made(there, place, tmp_path / "run", "second turn")
+    for sha in (first, second, first, second):
+        push.push_work(there, TASK, sha, "claim")
+    remote = Path(there.url.removeprefix("file://"))
+    kept = git("rev-list", work_ref(TASK), git_dir=remote).splitlines()
+    assert {first, second} <= set(kept)
+    assert len(git("rev-list", "--merges", work_ref(TASK), git_dir=remote).splitlines()) == 1
+    push.push_work(there, TASK, "", "claim")
+    assert git("for-each-ref", work_ref(TASK), git_dir=remote) == ""
