@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentd.errors import ConfigurationError
 
+NICENESS = 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -72,18 +73,24 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 def kernel_limits(limits: Limits) -> list[str]:
     """The command that stands before the program inside: limits that cannot be set from outside, for they count there.
 
-    Raises ConfigurationError when util-linux's prlimit is missing.
+    It runs with a lower priority too: among the processes of a fork bomb, whoever must end it would wait for seconds.
+    Raises ConfigurationError when util-linux's prlimit or coreutils' nice is missing.
     """
-    prlimit = shutil.which("prlimit", path="/usr/bin:/bin")
-    if prlimit is None:
-        raise ConfigurationError("prlimit is missing; install util-linux")
     bounds = (
         ("nproc", limits.processes),
         ("nofile", limits.open_files),
         ("fsize", limits.file_bytes),
         ("core", 0),
     )
-    return [prlimit, *(f"--{name}={bound}:{bound}" for name, bound in bounds), "--"]
+    limited = [_tool("prlimit", "util-linux"), *(f"--{name}={bound}:{bound}" for name, bound in bounds), "--"]
+    return [_tool("nice", "coreutils"), "-n", str(NICENESS), *limited]
+
+
+def _tool(name: str, package: str) -> str:
+    found = shutil.which(name, path="/usr/bin:/bin")
+    if found is None:
+        raise ConfigurationError(f"{name} is missing; install {package}")
+    return found
 
 
 def look_at(init_pid: int, most_processes: int) -> tuple[int, int, float]:

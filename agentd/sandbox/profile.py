@@ -65,7 +65,7 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
     """The spec, if it can hold. Raises ConfigurationError.
 
     A source that is a symlink would be followed by bubblewrap to wherever it points when the run starts; a target over
-    another one would hide it, or show what was hidden.
+    another one would hide it, or show what was hidden. Below /tmp, which is new and empty, a target hides nothing.
     """
     owned = [("workspace", spec.workspace), *([("home", spec.home)] if spec.home else [])]
     for name, folder in owned:
@@ -76,10 +76,12 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
             raise ConfigurationError(
                 f"sandbox: {str(source)!r} may not be mounted: it is the root, a home, or relative"
             )
-    seen: list[str] = [WORKSPACE, HOME, "/proc", "/dev", "/tmp", "/usr", "/etc"]
+    seen: list[str] = [WORKSPACE, HOME, "/proc", "/dev", "/usr", "/etc"]
     for mount in spec.mounts:
         if posixpath.normpath(mount.target) != mount.target or not mount.target.startswith("/") or mount.target == "/":
             raise ConfigurationError(f"sandbox: the target {mount.target!r} is no plain absolute path")
+        if mount.target == "/tmp":
+            raise ConfigurationError("sandbox: the mounts at '/tmp' and '/tmp' overlap")
         for other in seen:
             if (
                 other == mount.target

@@ -1,5 +1,8 @@
+"""A world to break out to."""
+
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from tests.sandbox.world import World, a_world
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as made:
+def world() -> Iterator[World]:
+    # Not below /tmp: inside, that is the run's own, and what is written there has not got out.
+    with tempfile.TemporaryDirectory(prefix="agentd-world-", dir="/var/tmp") as folder, a_world(Path(folder)) as made:
         yield made
