@@ -14,6 +14,7 @@ from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
+SandboxMode = Literal["required", "none"]
 Permission = Literal["read", "triage", "write", "maintain", "admin"]
 
 
@@ -101,6 +102,17 @@ class Settings(Frozen):
         15.0, gt=0, validation_alias=_named("verify_timeout_minutes", "AGENTD_VERIFY_TIMEOUT_MINUTES")
     )
     """Wall-clock limit of the verify command."""
+    sandbox: SandboxMode = Field("required", validation_alias=_named("sandbox", "AGENTD_SANDBOX"))
+    """`required`: agents and verify commands run in a sandbox, or not at all. `none`: as agentd's own user, free to
+    read and write whatever that user may; every run, comment and report says so."""
+    max_memory_mib: int = Field(4096, ge=64, validation_alias=_named("max_memory_mib", "AGENTD_MAX_MEMORY_MIB"))
+    """Memory of all processes of a run in the sandbox together, in MiB; more ends the run."""
+    max_disk_mib: int = Field(4096, ge=1, validation_alias=_named("max_disk_mib", "AGENTD_MAX_DISK_MIB"))
+    """What a run in the sandbox may add to its workspace and home, in MiB; more ends the run."""
+    max_processes: int = Field(1024, ge=16, validation_alias=_named("max_processes", "AGENTD_MAX_PROCESSES"))
+    """Processes and threads of a run in the sandbox at the same time."""
+    max_cpu_minutes: float = Field(0.0, ge=0, validation_alias=_named("max_cpu_minutes", "AGENTD_MAX_CPU_MINUTES"))
+    """CPU time of a program in the sandbox with all that it started and that still lives; 0 asks for no limit."""
     max_run_minutes: float = Field(360.0, ge=0, validation_alias=_named("max_run_minutes", "AGENTD_MAX_RUN_MINUTES"))
     """Wall-clock limit of a whole run, waits for GitHub included, each time that it is taken up; 0 is for ever."""
     max_fix_rounds: int = Field(3, ge=0, le=10, validation_alias=_named("max_fix_rounds", "AGENTD_MAX_FIX_ROUNDS"))

@@ -113,9 +113,13 @@ class Profile(Frozen):
     pass_env: tuple[str, ...] = ()
     """Names copied from agentd's own environment into the agent's; everything else stays out."""
     shell_allow: tuple[str, ...] = ()
-    """Commands the agent's shell tool may run, where the agent has such a list of its own."""
+    """Commands that the agent's shell tool may run: the command policy. Empty: the agent's own, and no policy."""
     agent: str = ""
     """Deep Agents' agent name (`-a`)."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that its runs may reach from the sandbox besides the model, `name` or `name:port`: package registries."""
+    mounts: tuple[str, ...] = ()
+    """Files and folders of the host that its runs may read in the sandbox, at the same path."""
 
     @property
     def revision(self) -> str:
@@ -212,6 +216,7 @@ EventType = Literal[
     "agent_finished",
     "verify_started",
     "verify_finished",
+    "policy_decided",
     "pr_opened",
     "run_completed",
     "run_failed",

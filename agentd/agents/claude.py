@@ -1,7 +1,7 @@
 """Claude Code (`claude -p`), written for 2.1: one JSON object a line, prompt by standard input.
 
 The hostile side of it: settings and hooks in the checked-out repository would run without a question, so only the
-run's own home is read (`--setting-sources user`).
+run's own home is read (`--setting-sources user`). agentd's own hook stands there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from agentd.agents.claude_events import read
 from agentd.agents.environment import base_environment
 from agentd.agents.executables import find, found_with, help_text, options_of, program
-from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
+from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec, hook_settings
 from agentd.agents.transcript import Parser, json_lines
 
 INSTALL = "install Claude Code (npm install -g @anthropic-ai/claude-code), or name its program in the profile's command"
@@ -41,28 +41,34 @@ def probe(executable: str | None, env: Mapping[str, str]) -> Found:
 
 
 def launch(spec: LaunchSpec) -> Launch:
-    """`claude -p` with streamed events, edits accepted, and the shell narrowed to the profile's `shell_allow`."""
+    """`claude -p` with streamed events and edits accepted.
+
+    The shell is narrowed to the profile's `shell_allow`, unless a hook judges: claude's own patterns refuse commands of
+    several parts that a policy allows.
+    """
     name, extra = program(spec, "claude")
     argv = [name, "-p", "--output-format", "stream-json", "--verbose"]
     argv += [
         "--permission-mode",
         "acceptEdits",
         "--allowedTools",
-        ",".join([*_shell(spec.profile.shell_allow), *TOOLS]),
+        ",".join([*_shell(() if spec.hook else spec.profile.shell_allow), *TOOLS]),
     ]
     if spec.profile.model:
         argv += ["--model", spec.profile.model]
     argv += ["--setting-sources", "user"]
     if spec.resume:
         argv += ["--resume", spec.resume]
+    folder = spec.home / ".claude"
     settings = {
-        "CLAUDE_CONFIG_DIR": str(spec.home / ".claude"),
+        "CLAUDE_CONFIG_DIR": str(folder),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": RETRIES,
         "DISABLE_TELEMETRY": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
-    return Launch((*argv, *extra), base_environment(spec, ENDPOINT, settings), spec.prompt.encode())
+    files = {folder / "settings.json": hook_settings(spec.hook)} if spec.hook else {}
+    return Launch((*argv, *extra), base_environment(spec, ENDPOINT, settings), spec.prompt.encode(), files)
 
 
 def parser() -> EventParser:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from agentd.agents.codex_events import read
 from agentd.agents.environment import base_environment, setting
 from agentd.agents.executables import find, found_with, help_text, options_of, program
-from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
+from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec, hook_settings
 from agentd.agents.transcript import Parser, json_lines
+from agentd.errors import ConfigurationError
 
 INSTALL = "install Codex (npm install -g @openai/codex), or name its program in the profile's command"
 
@@ -25,6 +26,9 @@ OPENAI = "https://api.openai.com/v1"
 
 REQUEST_RETRIES = 3
 STREAM_RETRIES = 3
+
+HOOK_TRUST = "--dangerously-bypass-hook-trust"
+"""Without it a hook waits for a person who trusts it, and does not run until then."""
 
 _NEEDED = ("--json", "--sandbox", "--config")
 
@@ -43,11 +47,20 @@ def launch(spec: LaunchSpec) -> Launch:
     argv = [name, "exec", "--json", "--sandbox", mode, "-c", 'approval_policy="never"', "--skip-git-repo-check"]
     if spec.profile.model:
         argv += ["--model", spec.profile.model]
+    if spec.hook and spec.found is not None and HOOK_TRUST not in spec.found.options:
+        raise ConfigurationError(
+            f"profile {spec.profile.name!r}: {spec.found.path} knows no {HOOK_TRUST}, so nothing could judge its "
+            "commands; install a newer codex, or take shell_allow out of the profile"
+        )
+    if spec.hook:
+        argv += [HOOK_TRUST]
     argv += extra
     if spec.resume:
         argv += ["resume", spec.resume]
     env = base_environment(spec, ENDPOINT, {"CODEX_HOME": str(codex_home)})
     files = {codex_home / "config.toml": _configuration(spec)}
+    if spec.hook:
+        files[codex_home / "hooks.json"] = hook_settings(spec.hook)
     return Launch((*argv, "-"), env, spec.prompt.encode(), files)
 
 

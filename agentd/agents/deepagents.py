@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from agentd.agents.deepagents_events import judge, read
 from agentd.agents.environment import base_environment, setting
 from agentd.agents.executables import as_argument, find, found_with, help_text, options_of, program
-from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
+from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec, hook_settings
 from agentd.agents.transcript import Parser
 from agentd.errors import ConfigurationError
 
@@ -80,7 +80,8 @@ def launch(spec: LaunchSpec) -> Launch:
         argv += ["--timeout", str(max(1, math.ceil(spec.limit_seconds)))]
     argv += ["-r", spec.resume] if spec.resume else []
     env = base_environment(spec, (*ENDPOINT, *(TRACING if tracing else ())), _settings(spec))
-    return Launch((*argv, *extra), env, spec.prompt.encode() if by_stdin else None)
+    files = {spec.home / ".deepagents" / "hooks.json": hook_settings(spec.hook)} if spec.hook else {}
+    return Launch((*argv, *extra), env, spec.prompt.encode() if by_stdin else None, files)
 
 
 def parser() -> EventParser:

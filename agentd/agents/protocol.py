@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,19 @@ class LaunchSpec:
     """What `probe` gave. Without it the program is taken by name and for the version the adapter was written for."""
     sandboxed: bool = False
     """agentd's sandbox is around the agent: an agent that brings one leaves its own off, since it cannot nest."""
+    hook: tuple[str, ...] = ()
+    """argv of the program that judges every tool call; empty for none"""
+
+
+def hook_settings(hook: tuple[str, ...]) -> str:
+    """The JSON by which agents with Claude Code's hooks ask a program before every tool call.
+
+    They go on when a hook fails, except with exit status 2 and a reason on standard error: so a program that cannot be
+    started refuses too.
+    """
+    command = f"{shlex.join(hook)} || {{ echo 'the policy could not be asked' >&2; exit 2; }}"
+    entry = {"matcher": "*", "hooks": [{"type": "command", "command": command}]}
+    return json.dumps({"hooks": {"PreToolUse": [entry]}}, indent=2) + "\n"
 
 
 class EventParser(Protocol):

@@ -10,6 +10,7 @@ from agentd.cli import (
     claims,
     config,
     demo,
+    doctor,
     follow,
     init,
     once,
@@ -47,6 +48,7 @@ app.command()(stop.restart)
 app.command()(pause.pause)
 app.command()(pause.resume)
 app.command()(reset.reset)
+app.command()(doctor.doctor)
 app.command()(init.init)
 app.command()(demo.demo)
 app.add_typer(tasks.app, name="tasks")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentd.cli.options import ConfigFile, DryRun, Json, MaxParallel, Repo, ready_settings
+from agentd.cli.options import WITHOUT_SANDBOX, ConfigFile, DryRun, Json, MaxParallel, Repo, ready_settings
 
 if TYPE_CHECKING:
     from agentd.config import Settings
@@ -61,6 +61,9 @@ def _run(settings: Settings, *, wait: bool, as_json: bool) -> None:
 
     seen: list[Tick] = []
 
+    if settings.sandbox == "none" and not as_json:
+        typer.echo(WITHOUT_SANDBOX)
+
     def told(done: Tick) -> None:
         seen.append(done)
         if not as_json:
@@ -73,6 +76,7 @@ def _run(settings: Settings, *, wait: bool, as_json: bool) -> None:
         if as_json:
             summary = {
                 "dry_run": False,
+                "sandbox": settings.sandbox,
                 "plan": plan_json(seen[0]),
                 "runs": [run_json(run) for run in ended],
                 "moved": [run_json(run) for run in seen[0].moved],

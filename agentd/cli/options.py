@@ -21,6 +21,8 @@ PollInterval = Annotated[
     float | None, typer.Option("--poll-interval-seconds", help="Seconds between two looks at GitHub.")
 ]
 
+WITHOUT_SANDBOX = "WITHOUT A SANDBOX (sandbox = none): agents run as this user, free to do what it may"
+
 
 def load_settings(config: Path | None = None, *, ask_gh: bool = False, **flags: Any) -> Loaded:
     """Settings from flags, environment, file and defaults; see agentd.loading.load. Raises ConfigurationError."""

@@ -48,10 +48,11 @@ def show(run_id: RunId, config: ConfigFile = None, as_json: Json = False) -> Non
     if run is None:
         raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
     changes = runs.transitions_of(store, run_id)
+    shown = {**run_json(run), "sandbox": runs.order_of(store, run_id).get("sandbox", "none")}
     if as_json:
-        typer.echo(json.dumps({**run_json(run), "transitions": changes}, indent=2))
+        typer.echo(json.dumps({**shown, "transitions": changes}, indent=2))
         return
-    for key, value in run_json(run).items():
+    for key, value in shown.items():
         if value not in (None, "", 0):
             typer.echo(f"{key:14} {value}")
     for change in changes:

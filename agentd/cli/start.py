@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentd.cli.options import ConfigFile, DryRun, MaxParallel, PollInterval, Repo, ready_settings
+from agentd.cli.options import WITHOUT_SANDBOX, ConfigFile, DryRun, MaxParallel, PollInterval, Repo, ready_settings
 
 if TYPE_CHECKING:
     from agentd.config import Settings
@@ -71,6 +71,8 @@ def _serve(settings: Settings) -> None:
     with only_one(settings.state_dir):
         context = open_context(settings, os.environ)
         typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
+        if settings.sandbox == "none":
+            typer.echo(WITHOUT_SANDBOX)
         asyncio.run(serve(context, told))
     typer.echo("stopped")
     leave(0)

@@ -36,6 +36,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "repo": settings.repo,
         "supervisor": {"running": supervisor is not None, "pid": supervisor.pid if supervisor else None},
         "max_parallel": settings.max_parallel,
+        "sandbox": settings.sandbox,
         "running": [],
         "holds": [],
         "claims": [],
@@ -62,6 +63,8 @@ def _print(found: dict[str, Any]) -> None:
     supervisor = found["supervisor"]
     state = f"running (process {supervisor['pid']})" if supervisor["running"] else "stopped"
     typer.echo(f"Supervisor: {state}  {found['repo']}")
+    if found["sandbox"] == "none":
+        typer.echo("WITHOUT A SANDBOX (sandbox = none)")
     typer.echo(f"Running: {len(found['running'])} of {found['max_parallel']}")
     for run in found["running"]:
         place = run["executor"].partition(":")[0] or "no host yet"

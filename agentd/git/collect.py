@@ -24,7 +24,19 @@ class Snapshot:
     """nested repositories that the agent left; their content is not part of the tree"""
 
 
-def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str) -> None:
+@dataclass(frozen=True)
+class Reader:
+    """Who reads the repository that the agent could write, for git to fetch from."""
+
+    repository: str
+    """as the reader sees it"""
+    upload_pack: str = ""
+    """the command that serves it; empty for git's own, on the host"""
+    descriptors: tuple[int, ...] = ()
+    """which the command needs"""
+
+
+def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Reader) -> None:
     """Bring every branch of the workspace into the mirror, so that no commit of the agent is lost."""
     check_untampered(mirror, workspace)
     with mirror.locked():
@@ -34,9 +46,11 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str) -> None:
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
-            str(workspace.path / ".git"),
+            *([f"--upload-pack={reader.upload_pack}"] if reader.upload_pack else []),
+            reader.repository,
             f"+refs/heads/*:refs/agentd/runs/{run_id}/heads/*",
             f"+HEAD:refs/agentd/runs/{run_id}/head",
+            descriptors=reader.descriptors,
         )
 
 
@@ -87,13 +101,13 @@ def parent_of(mirror: Mirror, sha: str) -> str:
     return mirror.git("rev-list", "--max-count=1", "--parents", sha).partition(" ")[2].partition(" ")[0]
 
 
-def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str) -> str | None:
+def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str, reader: Reader) -> str | None:
     """Salvage: the workspace's content on `refs/agentd/salvage/<task>/<run>`; None when there was nothing to save.
 
     Works on whatever the agent left; a repository that was tampered with loses its own commits' names, no file.
     """
     try:
-        keep_commits(mirror, workspace, run_id)
+        keep_commits(mirror, workspace, run_id, reader)
     except GitError as error:
         why = f"{why}\n\nThe workspace's own commits could not be imported: {error}"
     found = snapshot(mirror, workspace)

@@ -75,14 +75,15 @@ def git(
     stdin: bytes | None = None,
     token: str = "",
     timeout_seconds: float = TIMEOUT_SECONDS,
+    descriptors: tuple[int, ...] = (),
     accept: tuple[int, ...] = (0,),
 ) -> str:
     """Run git and return what it printed, without the last line end.
 
-    `token` reaches git over a file descriptor. Raises GitError when the exit status is not in `accept`, on a
-    time-out, and when git is missing.
+    `token` reaches git over a file descriptor; `descriptors` are handed on to it. Raises GitError when the exit status
+    is not in `accept`, on a time-out, and when git is missing.
     """
-    with _credential(token) as (options, descriptors):
+    with _credential(token) as (options, credential):
         argv = ["git"]
         for option in (*_OPTIONS, *options):
             argv += ["-c", option]
@@ -99,7 +100,7 @@ def git(
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
-                pass_fds=descriptors,
+                pass_fds=(*credential, *descriptors),
                 timeout=timeout_seconds,
             )
         except FileNotFoundError as error:

@@ -81,9 +81,14 @@ def _record(run_dir: Path, workspace: Workspace, kept: list[str]) -> None:
     record.with_suffix(".new").rename(record)
 
 
+def alternates_folder(mirror: Mirror) -> Path:
+    """The objects that a workspace's repository reads beside its own."""
+    return mirror.path / "objects"
+
+
 def alternates_of(mirror: Mirror) -> str:
     """What `objects/info/alternates` of a workspace must say; anything else was written by the agent."""
-    return f"{mirror.path / 'objects'}\n"
+    return f"{alternates_folder(mirror)}\n"
 
 
 def check_untampered(mirror: Mirror, workspace: Workspace) -> None:

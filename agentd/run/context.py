@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentd.agents import AgentEvent
+from agentd.agents.environment import secret_values
 from agentd.clock import Clock
-from agentd.config import Settings
+from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
 from agentd.model import Event, EventType, Frozen, Profile, Run, Task
@@ -30,6 +31,12 @@ class Order(Frozen):
     """run whose stages before `stage` count as done for this one; empty when it begins at the beginning"""
     stage: str = ""
     """`verify` or `publish`"""
+    sandbox: SandboxMode = "required"
+    """as the settings had it at dispatch"""
+
+    @property
+    def is_sandboxed(self) -> bool:
+        return self.sandbox == "required"
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,12 @@ class Context:
     def place(self) -> str:
         """The state directory and host of this process; see agentd.run.executor."""
         return place_of(self.executor)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that nothing stored or posted may hold."""
+        token = self.settings.token.get_secret_value()
+        return (*([token] if token else []), *secret_values(self.environ))
 
     def run_dir(self, run_id: str) -> Path:
         """Files of one run that outlive its worker: results, the supervisor's index, the agent's home."""

@@ -1,7 +1,9 @@
 """The guardian: runs one program and ends its whole process tree when its time, its lease or its worker is over.
 
-A program of its own, with the standard library alone: `python -I guardian.py SPEC.json`. It is a child subreaper,
-so that children which leave the process group or their session still end up below it. Standard input is the
+A program of its own, which starts fast: `python -I -S guardian.py SPEC.json`, the standard library and two modules of
+agentd that need nothing else. It is a child subreaper, so that children which leave the process group or their
+session still end up below it. Of a program in a sandbox it takes samples, and ends what uses too much. Secrets are
+taken out of the output before it is kept. Standard input is the
 worker's end of the line: a closed line means that the worker is dead. Commands on it, one a line:
 `deadline SECONDS` (boot time at which the lease ends), `progress` (the worker saw a sign of life that is no output)
 and `stop GRACE_SECONDS`. It inherits the run's lock and keeps it to its end, so that a free lock proves that the
@@ -22,12 +24,23 @@ import sys
 import time
 from typing import Any
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from agentd.sandbox.redact import Redactor
+from agentd.sandbox.sampling import disk_usage, exceeded, look_at
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BEAT_SECONDS = 0.5
 GROUP_SECONDS = 0.1
 """How long a killed group may take to disappear before /proc is searched, which is dear where many runs end at once."""
 CHUNK = 1 << 16
-CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "not_started")
+LOOK_SECONDS = 0.25
+"""Between two looks at what a sandbox uses."""
+DISK_SHARE = 50
+"""A look at the disk may take this fraction of the time: the next one comes after so many times its own duration."""
+STATUS_FD = 102
+"""Where bubblewrap is told to report (agentd.sandbox.launch): the first process, and the exit code if there was one."""
+CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "limit", "not_started")
 """Ends whose result must outlive a power cut; after the others the program runs again in any case."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,28 +62,52 @@ class Guardian:
         self.lives = False
         self.sign_at = time.monotonic()
         self.ended = ""
+        self.reason = ""
         self.grace = float(spec["grace_seconds"])
         self.kept = 0
         self.dropped = 0
+        self.written = 0
         self.commands = b""
+        self.limits: dict[str, float] = spec["limits"]
+        self.folders: list[str] = spec["folders"]
+        self.used: dict[str, float] = {}
+        self.disk_before: int | None = None
+        self.disk_at = self.look_at = time.monotonic()
+        self.init_pid = 0
+        self.report = b""
         self.selector = selectors.DefaultSelector()
-        self.log = open(spec["log_path"], "ab", buffering=0)  # noqa: PTH123, SIM115  # kept open, no pathlib here
-        self.out = open(spec["out_path"], "wb", buffering=0)  # noqa: PTH123, SIM115
+        self.log = open(spec["log_path"], "ab", buffering=0)  # noqa: SIM115  # kept open
+        self.out = open(spec["out_path"], "wb", buffering=0)  # noqa: SIM115
+        self.redactors = {keep: Redactor(spec["secrets"]) for keep in (True, False)}
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the program with its own session, dying with the guardian, its output on pipes."""
-        stdin = open(self.spec["stdin_path"], "rb") if self.spec["stdin_path"] else subprocess.DEVNULL  # noqa: PTH123, SIM115
-        self.child = subprocess.Popen(
-            self.spec["argv"],
-            cwd=self.spec["cwd"],
-            env=self.spec["env"],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=_prepare_child,
-        )
+        stdin = open(self.spec["stdin_path"], "rb") if self.spec["stdin_path"] else subprocess.DEVNULL  # noqa: SIM115
+        inputs = {int(number): path for number, path in self.spec["inputs"].items()}
+        for number, path in inputs.items():
+            _move(os.open(path, os.O_RDONLY), number)
+        if inputs:
+            report, theirs = os.pipe()
+            _move(theirs, STATUS_FD)
+            os.set_blocking(report, False)
+            self.selector.register(report, selectors.EVENT_READ, "report")
+        passed = (*inputs, STATUS_FD) if inputs else ()
+        try:
+            self.child = subprocess.Popen(
+                self.spec["argv"],
+                cwd=self.spec["cwd"],
+                env=self.spec["env"],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_prepare_child,
+                pass_fds=passed,
+            )
+        finally:
+            for number in passed:
+                os.close(number)
         for stream, keep in ((self.child.stdout, True), (self.child.stderr, False)):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
@@ -83,14 +120,18 @@ class Guardian:
         child_end = os.pidfd_open(self.child.pid)
         self.selector.register(child_end, selectors.EVENT_READ, "exit")
         while not self.ended:
-            wait = max(0.0, min(BEAT_SECONDS, self.limit_at - now(), self.lease_at - now(), self.patience()))
+            wait = max(0.0, min(self.pause(), self.limit_at - now(), self.lease_at - now(), self.patience()))
             for key, _ in self.selector.select(wait):
                 if key.data == "exit":
                     self.ended = self.ended or "exited"
+                elif key.data == "report":
+                    self.hear(key)
                 elif key.fd == 0:
                     self.command()
                 else:
                     self.pump(key)
+            if not self.ended and (reason := self.look()):
+                self.ended, self.reason = "limit", reason
             if not self.ended and now() >= self.lease_at:
                 # First: after a suspend all limits have passed, and that is no fault of the program.
                 self.ended, self.grace = "lease_lost", 0.0
@@ -100,6 +141,35 @@ class Guardian:
                 self.ended = "silent" if self.lives else "lifeless"
         self.selector.unregister(child_end)
         os.close(child_end)
+
+    def pause(self) -> float:
+        """How long to sleep at most: until the next look inside, where there is an inside."""
+        return max(0.0, self.look_at - time.monotonic()) if self.init_pid else BEAT_SECONDS
+
+    def look(self) -> str:
+        """The limit that is passed, if any; a new look is taken when it is time."""
+        began = time.monotonic()
+        self.used["output"] = self.written
+        if self.init_pid and began >= self.look_at:
+            self.used |= look_at(self.init_pid, self.limits.get("processes", 0))
+            if "disk" in self.limits and began >= self.disk_at:
+                disk = disk_usage(self.folders)
+                self.disk_before = disk if self.disk_before is None else self.disk_before
+                self.used["disk"] = disk - self.disk_before
+                self.disk_at = began + (time.monotonic() - began) * DISK_SHARE
+            self.look_at = time.monotonic() + LOOK_SECONDS
+        return exceeded(self.used, self.limits)
+
+    def hear(self, key: selectors.SelectorKey) -> None:
+        """What bubblewrap reports: a JSON object a line."""
+        received = os.read(key.fd, CHUNK)
+        if not received:
+            self.selector.unregister(key.fd)
+            os.close(key.fd)
+            return
+        self.report += received
+        if not self.init_pid and b"\n" in self.report:
+            self.init_pid = int(json.loads(self.report.split(b"\n")[0]).get("child-pid", 0))
 
     def sign(self) -> None:
         """The program has shown that it gets on."""
@@ -138,34 +208,43 @@ class Guardian:
         if not received:
             self.selector.unregister(stream)
             stream.close()
+            self.keep(self.redactors[key.data].flush(), key.data)
             return
         self.sign()
-        room = max(0, int(self.spec["max_output_bytes"]) - self.kept)
-        part = received[:room]
+        self.written += len(received)
+        self.keep(self.redactors[key.data].feed(received), key.data)
+
+    def keep(self, data: bytes, is_out: bool) -> None:
+        """Write it to the log, and to the file of standard output, as far as there is room."""
+        part = data[: max(0, int(self.spec["max_output_bytes"]) - self.kept)]
         self.kept += len(part)
-        self.dropped += len(received) - len(part)
+        self.dropped += len(data) - len(part)
         try:
             self.log.write(part)
-            if key.data:
+            if is_out:
                 self.out.write(part)
         except OSError:
             self.dropped += len(part)
 
     def drain(self) -> None:
         """What is still in the pipes after everything has ended."""
-        for key in [key for key in self.selector.get_map().values() if key.fd != 0 and key.data != "exit"]:
+        for key in [key for key in self.selector.get_map().values() if isinstance(key.data, bool)]:
             while key.fileobj in [entry.fileobj for entry in self.selector.get_map().values()]:
-                before = self.kept + self.dropped
+                before = self.written
                 self.pump(key)
-                if self.kept + self.dropped == before:
+                if self.written == before:
                     break
+            # Somebody else may hold the pipe still, so there is no end of it to be read.
+            self.keep(self.redactors[key.data].flush(), key.data)
 
     def sweep(self) -> int:
         """End every process below the guardian: ask, wait, kill until none is left. How many had to be killed."""
         assert self.child is not None
         if self.grace > 0 and self.ended != "exited":
             for pid in descendants():
-                _signal(pid, signal.SIGTERM)
+                # bubblewrap itself ends at once, and everything inside with it: nobody could say goodbye.
+                if pid != self.child.pid or not self.spec["inputs"]:
+                    _signal(pid, signal.SIGTERM)
             give_up = now() + self.grace
             while self.reap() and now() < give_up:
                 self.pump_some(0.02)
@@ -202,8 +281,25 @@ class Guardian:
         for key, _ in self.selector.select(seconds):
             if key.fd == 0:
                 self.command()
+            elif key.data == "report":
+                self.hear(key)
             elif key.data != "exit":
                 self.pump(key)
+
+    def failure(self) -> str:
+        """bubblewrap's last words when it never started the program, else an empty string."""
+        for key in [key for key in self.selector.get_map().values() if key.data == "report"]:
+            self.hear(key)
+        if not self.spec["inputs"] or self.ended != "exited" or b"exit-code" in self.report:
+            return ""
+        with open(self.spec["log_path"], "rb") as log:
+            return log.read()[-2000:].decode(errors="replace").strip() or "bubblewrap said nothing"
+
+
+def _move(descriptor: int, number: int) -> None:
+    """Give an open file another number, under which a child finds it."""
+    os.dup2(descriptor, number)
+    os.close(descriptor)
 
 
 def _prepare_child() -> None:
@@ -216,10 +312,10 @@ def _prepare_child() -> None:
 def descendants() -> list[int]:
     """Living processes below this one, children of children included."""
     parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
+    for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat") as stat:  # noqa: PTH123
+                with open(f"/proc/{name}/stat") as stat:
                     state, parent = stat.read().rpartition(")")[2].split()[:2]
             except OSError:
                 continue
@@ -250,10 +346,10 @@ def _signal_group(group: int, number: int) -> None:
 
 def main() -> int:
     """Guard the program of the spec file; see the module's documentation."""
-    with open(sys.argv[1]) as file:  # noqa: PTH123
+    with open(sys.argv[1]) as file:
         spec = json.load(file)
     # It holds the environment of the program, keys of the model included.
-    os.unlink(sys.argv[1])  # noqa: PTH108
+    os.unlink(sys.argv[1])
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -262,10 +358,15 @@ def main() -> int:
     try:
         guardian.start()
         guardian.watch()
+        decided = now()
         killed = guardian.sweep()
+        swept = round(now() - decided, 3)
         guardian.drain()
         assert guardian.child is not None
-        result = {"exit_status": guardian.child.returncode, "killed": killed}
+        result = {"exit_status": guardian.child.returncode, "killed": killed, "message": guardian.reason}
+        result["end_seconds"] = swept
+        if said := guardian.failure():
+            guardian.ended, result["message"] = "not_started", f"the sandbox could not be made: {said}"
     except OSError as error:
         guardian.ended, result = "not_started", {"exit_status": 127, "killed": 0, "message": str(error)}
     result |= {
@@ -275,12 +376,12 @@ def main() -> int:
         "dropped_bytes": guardian.dropped,
     }
     temporary = f"{spec['result_path']}.new"
-    with open(temporary, "w") as file:  # noqa: PTH123
+    with open(temporary, "w") as file:
         json.dump(result, file)
         if guardian.ended in CONCLUSIVE:
             file.flush()
             os.fsync(file.fileno())
-    os.rename(temporary, spec["result_path"])  # noqa: PTH104
+    os.rename(temporary, spec["result_path"])
     return 0
 
 

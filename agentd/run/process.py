@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ RUN_VARIABLE = "AGENTD_RUN_ID"
 """Set in every process of a run, so that one which got away can be found."""
 BEAT_SECONDS = 1.0
 LOCK = "guardian.lock"
+End = Literal["exited", "timeout", "lifeless", "silent", "limit", "lease_lost", "orphaned", "stopped", "not_started"]
 LOOKS_PER_LIMIT = 4
 """How often watched folders are looked at in the time for which a program may show nothing."""
 
@@ -45,20 +46,32 @@ class Program:
     """how long it may show none later on; 0 is for ever"""
     watched: tuple[Path, ...] = ()
     """folders in which a change is a sign of life, as output is"""
+    inputs: Mapping[int, Path] = field(default_factory=dict)
+    """files that bubblewrap reads by these descriptors; empty for a program on the host"""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """see agentd.sandbox.limits; only of a program in a sandbox are samples taken"""
+    folders: tuple[Path, ...] = ()
+    """whose growth counts as disk use"""
+    secrets: tuple[str, ...] = ()
+    """values that are taken out of the output"""
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a program ended. Read from the guardian's result file."""
 
-    ended: Literal["exited", "timeout", "lifeless", "silent", "lease_lost", "orphaned", "stopped", "not_started"]
+    ended: Literal[
+        "exited", "timeout", "lifeless", "silent", "limit", "lease_lost", "orphaned", "stopped", "not_started"
+    ]
     exit_status: int
     seconds: float
     output_bytes: int
     dropped_bytes: int
     killed: int = 0
     message: str = ""
-    """why it could not be started"""
+    """why it could not be started, or which limit it passed"""
+    end_seconds: float = 0.0
+    """from the decision that it has ended, or must, until nothing of it was left"""
 
 
 class GuardianDied(AgentdError):
@@ -178,11 +191,13 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
     stdin_path = run_dir / f"{program.name}.stdin"
     if program.stdin is not None:
         stdin_path.write_bytes(program.stdin)
-    values = asdict(program) | {
+    values = {item.name: getattr(program, item.name) for item in fields(program)} | {
         "cwd": str(program.cwd),
         "env": {**program.env, RUN_VARIABLE: run_dir.name},
         "stdin": None,
         "watched": [],
+        "folders": [str(folder) for folder in program.folders],
+        "inputs": {number: str(path) for number, path in program.inputs.items()},
         "stdin_path": str(stdin_path) if program.stdin is not None else "",
         "lease_deadline": lease_deadline,
         "log_path": str(log_path),

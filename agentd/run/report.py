@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentd.github.text import fence, neutralise_mentions, one_line
 from agentd.run.desk import Desk
+from agentd.sandbox.redact import redact
 from agentd.states import RunState
 
 STICKY = "status"
@@ -46,8 +47,9 @@ def sticky_body(
         lines += [f"The work so far is kept on {saved} in agentd's mirror.", ""]
     if HEADLINES[state].startswith("Blocked"):
         lines += [REQUEUE, ""]
-    lines += [f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"]
-    return "\n".join(lines)
+    what = f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"
+    lines += [what + _sandbox(desk)]
+    return redact("\n".join(lines), desk.context.secrets)
 
 
 def pull_body(desk: Desk, verify_output: str) -> str:
@@ -55,7 +57,7 @@ def pull_body(desk: Desk, verify_output: str) -> str:
     task = desk.task
     goal = task.contract.goal if task.contract else task.goal
     source = f"tasks/{task.task_id}.json" if task.contract else f"issue #{task.issue_number}"
-    return "\n".join(
+    body = "\n".join(
         [
             f"Closes #{task.issue_number}",
             "",
@@ -75,6 +77,11 @@ def pull_body(desk: Desk, verify_output: str) -> str:
             "",
             neutralise_mentions(task.rollback_note),
             "",
-            f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}",
+            f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}{_sandbox(desk)}",
         ]
     )
+    return redact(body, desk.context.secrets)
+
+
+def _sandbox(desk: Desk) -> str:
+    return "" if desk.order.is_sandboxed else ", **without a sandbox** (`sandbox = none`)"

@@ -97,16 +97,49 @@ class Contained:
         self.close()
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A sandbox that somebody else starts: the guardian."""
+
+    argv: tuple[str, ...]
+    """to be followed by a program"""
+    env: dict[str, str]
+    """for bubblewrap itself as for what is inside"""
+    inputs: dict[int, Path]
+    """files to be open at these descriptors; STATUS_FD beside them must be the end of a pipe to write to"""
+
+
+PASSWD_FD, SECCOMP_FD, STATUS_FD = 100, 101, 102
+
+
+def prepared(spec: SandboxSpec, folder: Path) -> Prepared:
+    """bubblewrap's command line, with what it reads written to `folder`. Raises ConfigurationError, OSError."""
+    user_id, group_id = _ids()
+    passwd, rules = folder / "sandbox.passwd", folder / "sandbox.seccomp"
+    passwd.write_bytes(_passwd(user_id, group_id))
+    rules.write_bytes(filter_bytes())
+    line = arguments(checked(spec), user_id, group_id, PASSWD_FD, SECCOMP_FD)
+    argv = (find_bwrap(), *line, "--json-status-fd", str(STATUS_FD), "--")
+    return Prepared(argv, environment(spec), {PASSWD_FD: passwd, SECCOMP_FD: rules})
+
+
+def _ids() -> tuple[int, int]:
+    return os.getuid() or USER_ID, os.getgid() or USER_ID
+
+
+def _passwd(user_id: int, group_id: int) -> bytes:
+    return f"agent:x:{user_id}:{group_id}::/home/agent:/bin/sh\n".encode()
+
+
 @contextmanager
 def command_line(spec: SandboxSpec) -> Iterator[tuple[list[str], list[int]]]:
     """bubblewrap's command line, to be followed by a program, and the descriptors to pass to it; good for one start.
 
     Start it with `env=environment(spec)`. Raises ConfigurationError for a spec that cannot hold.
     """
-    user_id, group_id = os.getuid() or USER_ID, os.getgid() or USER_ID
-    passwd = f"agent:x:{user_id}:{group_id}::/home/agent:/bin/sh\n".encode()
+    user_id, group_id = _ids()
     program, rules = find_bwrap(), filter_bytes()
-    fds = [_memory_file(passwd), _memory_file(rules)]
+    fds = [_memory_file(_passwd(user_id, group_id)), _memory_file(rules)]
     try:
         yield [program, *arguments(checked(spec), user_id, group_id, *fds)], fds
     finally:

@@ -33,6 +33,12 @@ SYSTEM_FILES = (
 )
 """Read-only where they exist. Nothing else of /etc is there."""
 
+PROVIDED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", *SYSTEM_FILES)
+"""What every sandbox has of the host, at the same place."""
+
+OWN_PLACES = (WORKSPACE, HOME, "/proc", "/dev", "/etc")
+"""What is the sandbox's own; the rest of /etc is nobody's."""
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -52,6 +58,8 @@ class SandboxSpec:
     """a folder of this run alone; None is an empty one in memory"""
     mounts: tuple[Mount, ...] = ()
     """tool chains, object stores, the folder of the gateway's socket"""
+    links: tuple[tuple[str, str], ...] = ()
+    """symlinks: what each points to, and where it is; one within a mount is there already and is left out"""
     env: Mapping[str, str] = field(default_factory=dict)
     path: str = BASE_PATH
     tmp_bytes: int = 256 * 1024 * 1024
@@ -59,6 +67,25 @@ class SandboxSpec:
     usr: Path = Path("/usr")
     merged_usr: bool = True
     """/bin, /lib and so on are links into /usr"""
+
+
+def merged(*groups: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The mounts of all groups in order, less those that another one shows already at the same place."""
+    all_mounts = list(dict.fromkeys(mount for group in groups for mount in group))
+    return tuple(
+        mount for mount in all_mounts if not any(other != mount and _shows(other, mount) for other in all_mounts)
+    )
+
+
+def _shows(outer: Mount, inner: Mount) -> bool:
+    if outer.writable != inner.writable or not is_within(inner.target, outer.target):
+        return False
+    return outer.source / posixpath.relpath(inner.target, outer.target) == inner.source
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is the folder or something in it, by name."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def checked(spec: SandboxSpec) -> SandboxSpec:
@@ -76,21 +103,32 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
             raise ConfigurationError(
                 f"sandbox: {str(source)!r} may not be mounted: it is the root, a home, or relative"
             )
-    seen: list[str] = [WORKSPACE, HOME, "/proc", "/dev", "/usr", "/etc"]
+    seen: list[str] = [*OWN_PLACES, *PROVIDED]
     for mount in spec.mounts:
-        if posixpath.normpath(mount.target) != mount.target or not mount.target.startswith("/") or mount.target == "/":
-            raise ConfigurationError(f"sandbox: the target {mount.target!r} is no plain absolute path")
-        if mount.target == "/tmp":
-            raise ConfigurationError("sandbox: the mounts at '/tmp' and '/tmp' overlap")
-        for other in seen:
-            if (
-                other == mount.target
-                or f"{mount.target}/".startswith(f"{other}/")
-                or other.startswith(f"{mount.target}/")
-            ):
-                raise ConfigurationError(f"sandbox: the mounts at {mount.target!r} and {other!r} overlap")
+        _check_place(mount.target, "mounts", seen)
         seen.append(mount.target)
+    for target, place in links_to_make(spec):
+        if not target.startswith("/"):
+            raise ConfigurationError(f"sandbox: the link at {place!r} points to {target!r}, which is no absolute path")
+        _check_place(place, "link and mount", seen)
+        seen.append(place)
     return spec
+
+
+def _check_place(place: str, what: str, seen: list[str]) -> None:
+    if posixpath.normpath(place) != place or not place.startswith("/") or place == "/":
+        raise ConfigurationError(f"sandbox: the target {place!r} is no plain absolute path")
+    if place == "/tmp":
+        raise ConfigurationError(f"sandbox: the {what} at '/tmp' and '/tmp' overlap")
+    for other in seen:
+        if is_within(place, other) or is_within(other, place):
+            raise ConfigurationError(f"sandbox: the {what} at {place!r} and {other!r} overlap")
+
+
+def links_to_make(spec: SandboxSpec) -> list[tuple[str, str]]:
+    """The links less those that a mount shows already, each once."""
+    shown = [*PROVIDED, *(mount.target for mount in spec.mounts)]
+    return [link for link in dict.fromkeys(spec.links) if not any(is_within(link[1], folder) for folder in shown)]
 
 
 def environment(spec: SandboxSpec) -> dict[str, str]:
@@ -131,6 +169,8 @@ def arguments(spec: SandboxSpec, user_id: int, group_id: int, passwd_fd: int, se
     args += ["--bind", str(spec.home), HOME] if spec.home else ["--size", str(spec.tmp_bytes), "--tmpfs", HOME]
     for mount in spec.mounts:
         args += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+    for target, place in links_to_make(spec):
+        args += ["--symlink", target, place]
     args += ["--bind", str(spec.workspace), WORKSPACE, "--chdir", WORKSPACE]
     # The rest of the root is nobody's place to write.
     return [*args, "--remount-ro", "/", "--seccomp", str(seccomp_fd)]

@@ -10,19 +10,22 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 HEAD_BYTES = 8192
 HEAD_SECONDS = 10.0
 CONNECT_SECONDS = 15.0
+PIECE_BYTES = 1 << 16
 _REQUEST = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):(\d{1,5}) HTTP/1\.[01]")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class ProxyRules:
 
 @dataclass(frozen=True)
 class Decision:
-    """One request, as it was judged. To be made an event by whoever holds the ledger."""
+    """One request from inside, as it was judged. To be made an event by whoever holds the ledger."""
 
     verdict: Literal["allow", "deny"]
-    host: str
-    port: int
+    kind: Literal["network", "command", "tool"]
+    """a connection, a shell command, or a call of any other tool"""
+    subject: str
+    """`host:port`, the text of the command, or the tool's name with the paths it would write"""
     reason: str
 
 
@@ -61,48 +66,36 @@ class Proxy:
     def __init__(
         self, path: Path, rules: ProxyRules, decided: Callable[[Decision], None], resolve: Resolve = system_resolve
     ) -> None:
-        self._path, self._rules, self._decided, self._resolve = path, rules, decided, resolve
+        self._rules, self._decided, self._resolve = rules, decided, resolve
         self._open = 0
         self._bytes = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Beyond those that are refused with a word there are some more, and then silence.
+        self._socket = served(path, self._serve, 2 * rules.connections, HEAD_BYTES)
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=HEAD_BYTES)
+        await self._socket.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._path.unlink(missing_ok=True)
+    async def __aexit__(self, *error: Any) -> None:
+        await self._socket.__aexit__(*error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._open += 1
         try:
             await self._connection(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-            pass  # either side went away, or never said a whole request
         finally:
             self._open -= 1
-            self._tasks.discard(task)
-            writer.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
-        decision, address = await self._judge(head.split(b"\r\n", 1)[0])
+        decision, address, port = await self._judge(head.split(b"\r\n", 1)[0])
         if decision.verdict == "allow":
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    far_reader, far_writer = await asyncio.open_connection(address, decision.port)
+                    far = await asyncio.open_connection(address, port)
             except (OSError, TimeoutError) as error:
-                decision = Decision("deny", decision.host, decision.port, f"it could not be reached: {error}")
+                decision = Decision("deny", "network", decision.subject, f"it could not be reached: {error}")
         self._decided(decision)
         if decision.verdict == "deny":
             body = f"agentd: {decision.reason}\n".encode()
@@ -112,24 +105,17 @@ class Proxy:
             await writer.drain()
             return
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._copy(reader, far_writer))
-                both.create_task(self._copy(far_reader, writer))
-        except* OSError:
-            pass
-        finally:
-            far_writer.close()
+        await tunnel((reader, writer), far, self._count)
 
-    async def _judge(self, request: bytes) -> tuple[Decision, str]:
-        """The decision, and the address to connect to."""
+    async def _judge(self, request: bytes) -> tuple[Decision, str, int]:
+        """The decision, and the address and port to connect to."""
         match = _REQUEST.fullmatch(request)
         if match is None:
-            return Decision("deny", "", 0, "only CONNECT host:port is spoken here"), ""
+            return Decision("deny", "network", "", "only CONNECT host:port is spoken here"), "", 0
         host, port = match[1].decode().lower(), int(match[2])
 
-        def deny(reason: str) -> tuple[Decision, str]:
-            return Decision("deny", host, port, reason), ""
+        def deny(reason: str) -> tuple[Decision, str, int]:
+            return Decision("deny", "network", f"{host}:{port}", reason), "", 0
 
         if (host, port) not in self._rules.hosts:
             return deny(f"{host}:{port} is not on the list of hosts")
@@ -144,17 +130,73 @@ class Proxy:
         if not addresses or not (self._rules.private or all(_is_public(address) for address in addresses)):
             return deny(f"{host} has an address that is not public: {', '.join(addresses)}")
         # The address that was judged is the one that is used: a second look might see another.
-        return Decision("allow", host, port, f"listed; {addresses[0]}"), addresses[0]
+        return Decision("allow", "network", f"{host}:{port}", f"listed; {addresses[0]}"), addresses[0], port
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            self._bytes += len(data)
-            if self._bytes > self._rules.total_bytes:
-                raise ConnectionAbortedError("over the run's limit of bytes")
-            writer.write(data)
-            await writer.drain()
-        with suppress(OSError):
-            writer.write_eof()
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._rules.total_bytes:
+            raise ConnectionAbortedError("over the run's limit of bytes")
+
+
+@asynccontextmanager
+async def served(path: Path, handle: Handle, most: int, limit_bytes: int = PIECE_BYTES) -> AsyncIterator[None]:
+    """A unix socket whose connections `handle` serves; those above `most` at a time are closed unheard.
+
+    `limit_bytes` is the longest that `readuntil` takes. A connection that breaks, or says too much, is just closed.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            # A connection may have been accepted just before the end.
+            if len(tasks) <= most and not ended.is_set():
+                await handle(reader, writer)
+        except (OSError, EOFError, asyncio.LimitOverrunError):
+            pass  # either side went away, or never said a whole request
+        except asyncio.CancelledError:
+            pass  # the run is over; asyncio would log a cancelled connection as a mistake
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, path, limit=limit_bytes)
+    try:
+        yield
+    finally:
+        ended.set()
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        path.unlink(missing_ok=True)
+
+
+async def tunnel(near: Stream, far: Stream, count: Callable[[int], None] = lambda size: None) -> None:
+    """Carry bytes both ways until both sides have said their last, or one is lost; `far` is closed then.
+
+    `count` is told the size of every piece before it is passed on, and may raise OSError to end it.
+    """
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_copy(near[0], far[1], count))
+            both.create_task(_copy(far[0], near[1], count))
+    except* OSError:
+        pass
+    finally:
+        far[1].close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
+    while data := await reader.read(PIECE_BYTES):
+        count(len(data))
+        writer.write(data)
+        await writer.drain()
+    with suppress(OSError):
+        writer.write_eof()
 
 
 def _is_public(address: str) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.sandbox.profile import BASE_PATH, Mount
+from agentd.errors import ConfigurationError
+from agentd.sandbox.installations import Installed, installation
+from agentd.sandbox.profile import BASE_PATH, Mount, merged
 
-PROGRAMS = ("python3", "node", "npm", "pnpm", "go", "cargo", "rustc", "java", "ruby", "deno", "bun", "uv")
+PROGRAMS = ("python3", "node", "npm", "pnpm", "go", "gofmt", "cargo", "rustc", "java", "ruby", "deno", "bun", "uv")
 
 
 @dataclass(frozen=True)
@@ -18,58 +21,57 @@ class ToolChains:
 
     mounts: tuple[Mount, ...]
     path: str
-    env: dict[str, str]
+    links: tuple[tuple[str, str], ...] = ()
+    """as in SandboxSpec"""
+    refused: tuple[str, ...] = ()
+    """why a program that is on PATH is not inside, a sentence each"""
 
 
 def find_tool_chains(path: str, home: Path, programs: Iterable[str] = PROGRAMS) -> ToolChains:
     """The tool chains that a PATH leads to, outside /usr, each at its own path.
 
-    Only the folder of the tool chain is mounted, never a home or a folder that has settings or credentials beside it:
-    of pyenv, nvm and asdf one version, of cargo its `bin` and rustup's tool chains.
+    Only the tool chain itself is mounted, never a home or a folder that has settings or credentials beside it: of
+    pyenv, nvm, asdf and rustup one version, of `~/.local/bin` the program alone.
     """
-    roots: dict[Path, list[Path]] = {}
-    env: dict[str, str] = {}
+    found: list[Installed] = []
+    refused: list[str] = []
     for program in programs:
-        found = shutil.which(program, path=path)
-        if found is None:
+        executable = shutil.which(program, path=path)
+        if executable is None:
             continue
-        executable = Path(found)
-        if executable.parent.name == "shims":
-            executable = _behind_shim(executable) or executable
-        resolved = executable.resolve()
-        if ".cargo" in executable.parts:
-            cargo = executable.parent
-            rustup = home / ".rustup"
-            roots.setdefault(cargo, []).append(cargo)
-            if rustup.is_dir():
-                roots.setdefault(rustup / "toolchains", [])
-                env["RUSTUP_TOOLCHAIN"] = _rust_tool_chain(rustup)
-                env["RUSTUP_HOME"] = str(rustup)
-            continue
-        root = resolved.parent.parent if resolved.parent.name == "bin" else resolved.parent
-        if _is_tool_chain(root, home):
-            roots.setdefault(root, []).append(root / "bin" if resolved.parent.name == "bin" else root)
-    kept = [root for root in roots if not any(other != root and other in root.parents for other in roots)]
-    folders = [str(folder) for found in roots.values() for folder in dict.fromkeys(found)]
+        place = Path(executable).absolute()
+        try:
+            found.append(installation(_behind_rustup(place, home) or place, path))
+        except ConfigurationError as error:
+            refused.append(str(error))
+    folders = dict.fromkeys(folder for each in found for folder in each.folders)
+    links = dict.fromkeys(link for each in found for link in each.links)
     return ToolChains(
-        tuple(Mount(root, str(root)) for root in kept), ":".join([*dict.fromkeys(folders), BASE_PATH]), env
+        merged(*(each.mounts for each in found)),
+        ":".join([*folders, BASE_PATH]),
+        tuple(links),
+        tuple(dict.fromkeys(refused)),
     )
 
 
-def _is_tool_chain(root: Path, home: Path) -> bool:
-    inside_usr = Path("/usr") in (root, *root.parents)
-    holds_home = root == home or root in home.parents
-    dotted = root.parent == home and not root.name.startswith(".")
-    return not inside_usr and not holds_home and not dotted and len(root.parts) > 2
+def _behind_rustup(executable: Path, home: Path) -> Path | None:
+    """The program of a tool chain that one of rustup's own, in CARGO_HOME/bin, would start; None when it is no such.
+
+    rustup itself writes to its folder at every start, so that its own programs fail where that is read-only. The folder
+    is beside CARGO_HOME, whether below a home or, in images, in /usr/local.
+    """
+    cargo_home = executable.parent.parent
+    if cargo_home.name not in (".cargo", "cargo"):
+        return None
+    for rustup in (cargo_home.parent / ".rustup", cargo_home.parent / "rustup", home / ".rustup"):
+        found = sorted(rustup.glob(f"toolchains/*/bin/{executable.name}"))
+        chosen = [each for each in found if each.parent.parent.name == _default_tool_chain(rustup)]
+        stable = [each for each in found if each.parent.parent.name.startswith("stable")]
+        if found:
+            return [*chosen, *stable, *found][0]
+    return None
 
 
-def _behind_shim(shim: Path) -> Path | None:
-    """The newest installed version that has the program, in the layouts of pyenv and asdf."""
-    manager = shim.parent.parent
-    found = [*manager.glob(f"versions/*/bin/{shim.name}"), *manager.glob(f"installs/*/*/bin/{shim.name}")]
-    return max(found, default=None)
-
-
-def _rust_tool_chain(rustup: Path) -> str:
-    chains = sorted(folder.name for folder in (rustup / "toolchains").iterdir())
-    return next((name for name in chains if name.startswith("stable")), chains[-1] if chains else "stable")
+def _default_tool_chain(rustup: Path) -> str:
+    settings = rustup / "settings.toml"
+    return str(tomllib.loads(settings.read_text()).get("default_toolchain", "")) if settings.is_file() else ""

@@ -41,7 +41,7 @@ def admit_run(context: Context, task: Task, profile: Profile, issue_url: str, fe
             started_at=now,
             updated_at=now,
         )
-        order = Order(task=task, profile=profile, prompt=prompt)
+        order = Order(task=task, profile=profile, prompt=prompt, sandbox=settings.sandbox)
         runs.add_run(store, connection, run, order.model_dump(mode="json"))
     holds.lift(store, task.task_id)
     selected = {"issue_url": issue_url, "dependencies": list(task.dependencies)}

@@ -18,6 +18,7 @@ from agentd.run.desk import hold_scope, open_desk
 from agentd.run.executor import executor_is_dead
 from agentd.run.process import sweep, tree_is_gone
 from agentd.run.workflow import CONTRACT_VERSION
+from agentd.sandbox.probe import probe
 from agentd.states import ACTIVE, RunState
 from agentd.store import attempts, claims, executors, holds, runs
 from agentd.store.connection import Store
@@ -25,7 +26,7 @@ from agentd.store.executors import Executor
 
 BEATS_PER_LEASE = 4
 PROBE_AGAIN_SECONDS = 300.0
-"""How long it is believed that an agent is installed, or is not."""
+"""How long it is believed that an agent is installed or is not, and that the sandbox holds or does not."""
 MIB = 1 << 20
 
 
@@ -43,6 +44,8 @@ class Host:
     """whether the engine looks for interrupted runs only now and then"""
     probed: dict[str, tuple[float, bool]] = field(default_factory=dict)
     """agents by name: boot time of the probe, and whether it was found"""
+    sandbox_probed: tuple[float, str] = (float("-inf"), "")
+    """boot time of the last probe of the sandbox, and what is wrong with it"""
 
     @property
     def capacity(self) -> int:
@@ -86,11 +89,25 @@ class Host:
             self.probed[name] = now, found
         return found
 
+    def sandbox_problem(self) -> str:
+        """Why no run may start in a sandbox here, as it was found lately; empty when it holds, or none is asked for."""
+        if self.context.settings.sandbox == "none":
+            return ""
+        at, problem = self.sandbox_probed
+        if self.context.clock.boottime() - at > PROBE_AGAIN_SECONDS:
+            found = probe()
+            remedy = f" ({found.remedy})" if found.remedy else ""
+            problem = "" if found.holds else f"its sandbox does not hold: {'; '.join(found.problems)}{remedy}"
+            self.sandbox_probed = self.context.clock.boottime(), problem
+        return problem
+
     def closed(self) -> str:
         """Why nothing more may start here, whatever room there is; empty when it may."""
         settings = self.context.settings
         if self.drained:
             return "it is drained"
+        if problem := self.sandbox_problem():
+            return problem
         free_mib = psutil.virtual_memory().available // MIB
         if free_mib < settings.host_min_free_mib:
             return f"{free_mib} MiB of memory are free, host_min_free_mib asks for {settings.host_min_free_mib}"

@@ -46,7 +46,7 @@ class Rooms:
         open_hosts = [host for host in able if not host.closed]
         if not open_hosts:
             told = "; ".join(f"{host.place}: {host.closed}" for host in able)
-            return "host_closed", told, "nothing to do: it starts when a host is open again"
+            return "host_closed", told, "it starts when a host is open again; `agentd doctor` tells what a host needs"
         if sum(self.free[host.executor] for host in open_hosts) <= self.waiting:
             return "hosts_full", "every host that has its agent carries all it may", "nothing to do, or add a host"
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ CODEX = [
     'approval_policy="never"',
     "--skip-git-repo-check",
 ]
+HOOK = ("/usr/bin/python3", "/run/a b/hook.py")
 DCODE_ALLOW = ",".join(SHELL_ALLOW)
 DCODE_REST = ["--no-mcp", "--no-interpreter", "--no-tracing", "--timeout", "601"]
 
@@ -43,7 +46,17 @@ ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
             *("--setting-sources", "user", "--resume", "s1", "--max-turns", "9"),
         ],
     ),
+    "claude with a hook, which judges the shell alone": (
+        "claude",
+        {"shell_allow": ("ls",), "spec": {"hook": HOOK}},
+        [*CLAUDE, "Bash,Edit,Write,Read,Glob,Grep", "--setting-sources", "user"],
+    ),
     "codex": ("codex", {}, [*CODEX, "-"]),
+    "codex with a hook": (
+        "codex",
+        {"command": ("codex", "-c", "x=1"), "spec": {"hook": HOOK, "resume": "t1"}},
+        [*CODEX, "--dangerously-bypass-hook-trust", "-c", "x=1", "resume", "t1", "-"],
+    ),
     "codex, everything": (
         "codex",
         {"model": "gpt-5", "command": ("codex", "-c", "x=1"), "spec": {"resume": "t1"}},
@@ -55,6 +68,11 @@ ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         [*CODEX[:4], "danger-full-access", *CODEX[5:], "-"],
     ),
     "deepagents": ("deepagents", {}, ["dcode", "--stdin", "-S", DCODE_ALLOW, *DCODE_REST]),
+    "deepagents with a hook": (
+        "deepagents",
+        {"shell_allow": ("ls",), "spec": {"hook": HOOK}},
+        ["dcode", "--stdin", "-S", "ls", *DCODE_REST],
+    ),
     "deepagents, everything": (
         "deepagents",
         {"model": "openai:m", "agent": "build", "shell_allow": ("ls", "git"), "spec": {"resume": "t1"}},
@@ -96,11 +114,46 @@ def test_a_found_program_is_started_by_its_full_path(launch_of, adapter: str) ->
     assert launch_of(adapter, command=("agent",), spec={"found": found}).argv[0] == "/opt/agent"
 
 
+HOOK_FILES = {
+    "claude": "/runs/r1/home/.claude/settings.json",
+    "codex": "/runs/r1/home/.codex/hooks.json",
+    "deepagents": "/runs/r1/home/.deepagents/hooks.json",
+}
+
+
+@pytest.mark.parametrize("adapter", HOOK_FILES)
+def test_a_hook_is_asked_before_every_tool_call(launch_of, adapter: str) -> None:
+    path = Path(HOOK_FILES[adapter])
+    [entry] = json.loads(launch_of(adapter, spec={"hook": HOOK}).files[path])["hooks"]["PreToolUse"]
+    [command] = entry["hooks"]
+    assert (entry["matcher"], command["type"]) == ("*", "command")
+    assert command["command"].startswith("/usr/bin/python3 '/run/a b/hook.py' || ")
+    assert path not in launch_of(adapter).files
+
+
+@pytest.mark.parametrize(
+    ("hook", "status"), [(("true",), 0), (("false",), 2), (("/no/such",), 2), (("sh", "-c", "kill -9 $$"), 2)]
+)
+def test_a_hook_that_cannot_run_refuses(launch_of, hook: tuple[str, ...], status: int) -> None:
+    [text] = launch_of("claude", spec={"hook": hook}).files.values()
+    command = json.loads(text)["hooks"]["PreToolUse"][0]["hooks"][0]["command"]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == status
+    # Codex takes status 2 without words for a hook that failed, and goes on.
+    assert ("the policy could not be asked" in done.stderr) == (status == 2)
+
+
 def test_files_are_absolute_and_outside_the_workspace(launch_of) -> None:
     for adapter, fields, _ in ARGV.values():
         for path in launch_of(adapter, **fields).files:
             assert path.is_absolute()
             assert Path("/w") not in path.parents
+
+
+def test_a_codex_whose_hooks_would_not_run_is_refused(launch_of) -> None:
+    found = Found(Path("/b/codex"), Path("/b/codex"), frozenset({"--json"}))
+    with pytest.raises(ConfigurationError, match=r"'p'.*/b/codex knows no --dangerously-bypass-hook-trust"):
+        launch_of("codex", spec={"hook": HOOK, "found": found})
 
 
 @pytest.mark.parametrize(("size", "fits"), [(131_071, True), (131_072, False)])

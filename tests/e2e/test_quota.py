@@ -46,8 +46,9 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     program.chmod(0o755)
     claude = Profile(name="claude", adapter="claude", command=(str(program),))
     settings = made.context.settings
-    profiles = {"profiles": settings.profiles | {"claude": claude}}
-    made.context = replace(made.context, settings=settings.model_copy(update=profiles))
+    # It looks at a file of the host.
+    changed = {"profiles": settings.profiles | {"claude": claude}, "sandbox": "none"}
+    made.context = replace(made.context, settings=settings.model_copy(update=changed))
     workflow.use(made.context)
     await engine.launch(made.context)
     yield made

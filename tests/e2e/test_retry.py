@@ -20,7 +20,9 @@ pathlib.Path("done.txt").write_text("done")
 def blocked(here: Installation) -> tuple[Installation, str]:
     """An installation whose run ended because verify failed for a cause that a person can mend, and that run."""
     here.agent(AGENT.format(count=str(here.folder / "count")))
-    here.configure("max_fix_rounds = 0\n", verify=f"test -f done.txt && test -f {here.folder / 'gate'}")
+    here.configure(
+        'max_fix_rounds = 0\nsandbox = "none"\n', verify=f"test -f done.txt && test -f {here.folder / 'gate'}"
+    )
     here.issue()
     [run] = here.once(check=1)["runs"]
     assert run["state"] == "verify_failed"
@@ -45,7 +47,7 @@ def test_a_retry_does_only_what_is_missing(
 
 def test_a_retry_from_publish_pushes_what_was_verified(here: Installation, hub: PracticeGitHub) -> None:
     here.agent(AGENT.format(count=str(here.folder / "count")))
-    here.configure("max_fix_rounds = 0\n", verify="test -f done.txt")
+    here.configure('max_fix_rounds = 0\nsandbox = "none"\n', verify="test -f done.txt")
     number = here.issue()
     hub.fault("POST", "/repos/alice/widget/pulls$", status=422)
     [run] = here.once(check=1)["runs"]

@@ -31,7 +31,8 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     agent = Profile(name="build", adapter="command", command=("sh", "-c", AGENT.format(folder=tmp_path)))
     settings = made.context.settings
     claim = settings.claim.model_copy(update={"lease_seconds": LEASE_SECONDS, "remote_lease_seconds": LEASE_SECONDS})
-    changed = settings.model_copy(update={"profiles": {"build": agent}, "claim": claim})
+    # The agent looks at files of the host.
+    changed = settings.model_copy(update={"profiles": {"build": agent}, "claim": claim, "sandbox": "none"})
     made.context = replace(made.context, settings=changed)
     workflow.use(made.context)
     await engine.launch(made.context)
@@ -48,7 +49,7 @@ async def working(here: Inside, folder: Path) -> asyncio.Task[object]:
     """A tick whose run has its agent at work now."""
     ticking = asyncio.create_task(here.tick())
     async with asyncio.timeout(20):
-        while not list(folder.glob("inside/worktrees/**/work.txt")) or latest(here) is not RunState.running:
+        while not (folder / "inside/worktrees/issue-1/work.txt").exists() or latest(here) is not RunState.running:
             await asyncio.sleep(0.05)
     return ticking
 

@@ -119,6 +119,7 @@ class Fleet:
         environ = environment(folder, self.hub, self.hub.add_token("agentd-bot")) | {
             "AGENTD_DATABASE_URL": self.database_url,
             "PYTHONPATH": str(ROOT),
+            "AGENTD_SANDBOX": "none",  # agents report to the referee through files of the host
         }
         program = json.dumps([sys.executable, "-S", str(AGENT), str(self.records)])
         (folder / "agentd.toml").write_text(

@@ -56,6 +56,11 @@ def place(there: Mirror, tmp_path: Path) -> workspace.Workspace:
     return workspace.prepare(there, tmp_path / "work" / TASK, tmp_path / "run", branch_of(TASK), base)
 
 
+def on_host(place: workspace.Workspace) -> collect.Reader:
+    """git's own reading of the workspace, without a sandbox."""
+    return collect.Reader(str(place.path / ".git"))
+
+
 def content(there: Mirror, sha: str) -> dict[str, str]:
     names = there.git("ls-tree", "-r", "--name-only", sha).splitlines()
     return {name: there.git("cat-file", "blob", f"{sha}:{name}") for name in names}
@@ -98,7 +103,7 @@ def test_an_agents_own_commits_are_kept(there: Mirror, place: workspace.Workspac
     git("commit", "--quiet", "-am", "mine", cwd=place.path, environment=AUTHOR.environment())
     own = git("rev-parse", "HEAD", cwd=place.path)
     (place.path / "a.txt").write_text("and changed again\n")
-    collect.keep_commits(there, place, "run-1")
+    collect.keep_commits(there, place, "run-1", on_host(place))
     assert mirror.resolve(there, "refs/agentd/runs/run-1/head") == own
     found = collect.snapshot(there, place)
     assert there.git("cat-file", "blob", f"{found.tree}:a.txt") == "and changed again"
@@ -138,7 +143,7 @@ def test_nothing_in_the_workspace_runs_in_the_supervisor(
     subprocess.run(["sh", "-c", attack.format(trap=trap)], cwd=place.path, check=True)
     (place.path / "a.txt").write_text("changed\n")
     fired.unlink(missing_ok=True)
-    collect.keep_commits(there, place, "run-1")
+    collect.keep_commits(there, place, "run-1", on_host(place))
     found = collect.snapshot(there, place)
     sha = collect.commit(there, found.tree, place.start_sha, "m", "run-1")
     collect.tracked_tree(there, place)
@@ -166,8 +171,8 @@ def test_a_bent_repository_is_refused_and_its_files_are_saved_all_the_same(
     (place.path / "a.txt").write_text("work\n")
     subprocess.run(["sh", "-c", bend], cwd=place.path, check=True)
     with pytest.raises(GitError, match="tampered"):
-        collect.keep_commits(there, place, "run-1")
-    saved = collect.save(there, place, TASK, "run-1", "why")
+        collect.keep_commits(there, place, "run-1", on_host(place))
+    saved = collect.save(there, place, TASK, "run-1", "why", on_host(place))
     assert saved is not None
     assert content(there, saved)["a.txt"] == "work"
     assert mirror.resolve(there, f"refs/agentd/salvage/{TASK}/run-1") == saved

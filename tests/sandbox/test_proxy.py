@@ -58,7 +58,9 @@ async def test_a_listed_host_is_reached_and_the_decision_told(folder: Path) -> N
             writer.write_eof()
             assert await asyncio.wait_for(reader.read(), 5) == b"hello"
             writer.close()
-    assert [(each.verdict, each.host) for each in told] == [("allow", "registry.example")]
+    assert [(each.verdict, each.kind, each.subject) for each in told] == [
+        ("allow", "network", f"registry.example:{port}")
+    ]
     assert not (folder / "s").exists()
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
+from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Decision, Verdict
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
+from agentd.run.enclosure import enclosed
 from agentd.run.process import Ended, Program, output_of, result_of, was_started
 from agentd.states import RunState
 from agentd.store import holds
@@ -57,45 +59,61 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         found = await asyncio.to_thread(adapter.probe, executable_of(profile), context.environ)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error)) from None
-    spec = LaunchSpec(
-        prompt=prompt,
-        workspace=place.path,
-        home=desk.run_dir / "home",
-        profile=profile,
-        base_env=context.environ,
-        limit_seconds=limit_seconds,
-        resume=resume,
-        prompt_file=desk.run_dir / f"{name}.prompt",
-        found=found,
-    )
     try:
-        launch = adapter.launch(spec)
+        programs = [found.path] if found.path.is_absolute() else []
+        async with enclosed(desk, place, desk.run_dir / "home", programs=programs, agent=True) as inside:
+            spec = LaunchSpec(
+                prompt=prompt,
+                workspace=inside.workspace,
+                home=inside.home,
+                profile=profile,
+                base_env=inside.environ,
+                limit_seconds=limit_seconds,
+                resume=resume,
+                prompt_file=inside.home / f".{name}.prompt",
+                found=found,
+                sandboxed=inside.spec is not None,
+                hook=inside.doors.hook,
+            )
+            launch = adapter.launch(spec)
+            for path, text in launch.files.items():
+                inside.write(path, text)
+            program = Program(
+                name,
+                launch.argv,
+                launch.env,
+                inside.workspace,
+                limit_seconds,
+                settings.max_output_bytes,
+                launch.stdin,
+                startup_seconds=settings.agent_startup_minutes * 60,
+                silence_seconds=settings.agent_silence_minutes * 60,
+                watched=(place.path, inside.host_home),
+                secrets=(*context.secrets, *secret_values(launch.env)),
+            )
+            contained = inside.contain(program, desk.run_dir)
+            context.emit(
+                "agent_started",
+                desk.run,
+                {
+                    "command": launch.argv[0],
+                    "agent": profile.address,
+                    "timeout_minutes": settings.max_agent_runtime_minutes,
+                    "sandbox": desk.order.sandbox,
+                },
+            )
+            return await _watched(desk, contained, name)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error)) from None
-    spec.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path, text in launch.files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(text)
-    context.emit(
-        "agent_started",
-        desk.run,
-        {"command": launch.argv[0], "agent": profile.address, "timeout_minutes": settings.max_agent_runtime_minutes},
-    )
-    program = Program(
-        name,
-        launch.argv,
-        launch.env,
-        place.path,
-        limit_seconds,
-        settings.max_output_bytes,
-        launch.stdin,
-        startup_seconds=settings.agent_startup_minutes * 60,
-        silence_seconds=settings.agent_silence_minutes * 60,
-        watched=(place.path, spec.home),
-    )
+    except OSError as error:
+        raise RunEnd(RunState.failed, f"the agent's home cannot be used: {error}") from None
+
+
+async def _watched(desk: Desk, program: Program, name: str) -> Ended:
+    """Run the program, and hand its events on to whoever watches."""
     over = asyncio.Event()
-    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), adapter.parser(), over))
+    parser = adapter_of(desk.profile).parser()
+    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), parser, over))
     try:
         return await supervise(desk, program, desk.log_path)
     finally:
@@ -129,6 +147,8 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
     if ended.ended == "silent":
         reason = f"the agent wrote nothing and changed no file for {settings.agent_silence_minutes:g} minutes"
         raise RunEnd(RunState.failed_retry, f"{reason} (agent_silence_minutes)", cause="agent", detail=detail)
+    if ended.ended == "limit":
+        raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", detail=detail)
     if ended.ended == "not_started":
         raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
     match outcome["kind"]:

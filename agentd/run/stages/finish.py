@@ -15,6 +15,7 @@ from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.model import Decision, Verdict
 from agentd.run.desk import Cause, Desk, RunEnd, outside
+from agentd.run.enclosure import reading
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.start import drop
 from agentd.states import RETRY_ENDS, STATUS_LABEL, RunState
@@ -82,7 +83,8 @@ async def _save(desk: Desk, find: Find, why: str) -> tuple[str, bool]:
         place = await find()
         if place is None or not place.path.is_dir():
             return "", True
-        saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why)
+        with reading(desk, place) as reader:
+            saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why, reader)
     except GitError as error:
         desk.context.emit("run_failed", desk.run, {"reason": f"salvage failed: {error}"}, status="failed")
         return (f"the workspace itself, {place.path}, because saving it failed: {error}" if place else ""), False

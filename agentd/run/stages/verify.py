@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from pathlib import Path
 from typing import Any
 
 from agentd.agents import LaunchSpec
 from agentd.agents.environment import base_environment
-from agentd.errors import ClaimLost, GitError
+from agentd.errors import ClaimLost, ConfigurationError, GitError
 from agentd.git import collect as git_collect
 from agentd.git.mirror import tree_of
 from agentd.git.workspace import Workspace, note_kept
 from agentd.model import Profile
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
-from agentd.run.process import Program, output_of
+from agentd.run.enclosure import enclosed, programs_in, reading
+from agentd.run.process import Ended, Program, output_of
 from agentd.run.stages.start import keep
 from agentd.states import RunState
 
@@ -30,7 +30,8 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
     """Commit what the agent left: {commit, tree, changed}. Raises RunEnd when there is nothing, or nothing usable."""
     context, task = desk.context, desk.task
     try:
-        await asyncio.to_thread(git_collect.keep_commits, context.mirror, place, desk.run.run_id)
+        with reading(desk, place) as reader:
+            await asyncio.to_thread(git_collect.keep_commits, context.mirror, place, desk.run.run_id, reader)
         found = await asyncio.to_thread(git_collect.snapshot, context.mirror, place)
     except GitError as error:
         raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}") from None
@@ -61,18 +62,10 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
     context.emit("verify_started", desk.run, {"verify_command": command})
     ended = conclusive(desk, name)
     if ended is None:
-        home = desk.run_dir / "verify-home"
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        program = Program(
-            name,
-            (shutil.which("bash") or "/bin/sh", "-c", command),
-            _environment(desk, place, home),
-            place.path,
-            settings.verify_timeout_minutes * 60,
-            settings.max_output_bytes,
-            grace_seconds=1.0,
-        )
-        ended = await supervise(desk, program, desk.run_dir / f"{name}.log")
+        try:
+            ended = await _run(desk, place, name)
+        except ConfigurationError as error:
+            raise RunEnd(RunState.failed, str(error)) from None
     output = _output(desk, name)
     passed = ended.ended == "exited" and ended.exit_status == 0
     context.emit(
@@ -84,6 +77,10 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
     if ended.ended == "timeout":
         limit = f"{settings.verify_timeout_minutes:g} minutes"
         raise RunEnd(RunState.verify_failed, f"`{command}` did not end within {limit}", detail=fenced(output))
+    if ended.ended == "limit":
+        raise RunEnd(RunState.verify_failed, f"`{command}` passed a limit: {ended.message}", detail=fenced(output))
+    if ended.ended == "not_started":
+        raise RunEnd(RunState.failed, f"`{command}` cannot be started: {ended.message}")
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{task.task_id}: the lease ran out during verify")
     if passed and await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place) != collected["tree"]:
@@ -95,10 +92,25 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}
 
 
-def _environment(desk: Desk, place: Workspace, home: Path) -> dict[str, str]:
-    """As an agent's: built from names that are allowed, with a home of its own."""
-    nobody = Profile(name="verify", adapter="command")
-    return base_environment(LaunchSpec("", place.path, home, nobody, desk.context.environ, 0, desk.run_dir / "none"))
+async def _run(desk: Desk, place: Workspace, name: str) -> Ended:
+    """The verify command under the guardian, in an enclosure with a home of its own. Raises ConfigurationError."""
+    settings = desk.context.settings
+    programs = programs_in(desk.task.verify_command)
+    async with enclosed(desk, place, desk.run_dir / "verify-home", programs=programs) as inside:
+        # As an agent's environment: built from names that are allowed.
+        nobody = Profile(name="verify", adapter="command")
+        spec = LaunchSpec("", inside.workspace, inside.home, nobody, inside.environ, 0, inside.home / "none")
+        program = Program(
+            name,
+            (shutil.which("bash") or "/bin/sh", "-c", desk.task.verify_command),
+            base_environment(spec),
+            inside.workspace,
+            settings.verify_timeout_minutes * 60,
+            settings.max_output_bytes,
+            grace_seconds=1.0,
+            secrets=desk.context.secrets,
+        )
+        return await supervise(desk, inside.contain(program, desk.run_dir), desk.run_dir / f"{name}.log")
 
 
 def fenced(output: str) -> str:

@@ -1,0 +1,225 @@
+"""Where the programs of a run run: in a sandbox, or on the host itself where the settings say `sandbox = "none"`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agentd.agents.environment import LOOPBACK
+from agentd.errors import ConfigurationError
+from agentd.git.collect import Reader
+from agentd.git.workspace import Workspace, alternates_folder
+from agentd.model import Profile
+from agentd.policy.allowlist import CommandRules, parse_allow_list
+from agentd.run.desk import Desk
+from agentd.run.process import RUN_VARIABLE, Program
+from agentd.sandbox.doors import Doors, Reach, open_doors
+from agentd.sandbox.installations import installation
+from agentd.sandbox.launch import command_line, prepared
+from agentd.sandbox.limits import Limits, kernel_limits
+from agentd.sandbox.profile import HOME, WORKSPACE, Mount, SandboxSpec, environment, merged
+from agentd.sandbox.proxy import Decision
+from agentd.sandbox.toolchains import find_tool_chains
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+HTTPS = 443
+ADDRESSES = ("_BASE_URL", "_API_BASE")
+"""Ends of the names of variables that say where a model is."""
+NOT_INSIDE = frozenset(["TMPDIR", "USER", "LOGNAME"])
+"""Variables that the sandbox sets itself."""
+MODEL_HOSTS = {
+    "claude": ("api.anthropic.com",),
+    "codex": ("api.openai.com",),
+    "deepagents": ("api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"),
+}
+"""What each adapter's agent speaks to when no `*_BASE_URL` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """What programs of one run see."""
+
+    workspace: Path
+    home: Path
+    environ: dict[str, str]
+    """agentd's own environment, with what differs inside; the adapters choose from it by name"""
+    place: Workspace
+    host_home: Path
+    limits: Limits
+    spec: SandboxSpec | None = None
+    """None on the host itself"""
+    doors: Doors = field(default_factory=Doors)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file in the home, given as it is seen inside, readable by the owner only.
+
+        An earlier turn of the agent may have put a symlink in its way, which nothing here follows. Raises OSError.
+        """
+        *folders, name = path.relative_to(self.home).parts
+        descriptors = [os.open(self.host_home, FOLDER)]
+        try:
+            for folder in folders:
+                with suppress(FileExistsError):
+                    os.mkdir(folder, 0o700, dir_fd=descriptors[-1])
+                descriptors.append(os.open(folder, FOLDER, dir_fd=descriptors[-1]))
+            new = f".{name}.new"
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=descriptors[-1])
+            with os.fdopen(os.open(new, NEW_FILE, 0o600, dir_fd=descriptors[-1]), "w") as file:
+                file.write(text)
+            os.rename(new, name, src_dir_fd=descriptors[-1], dst_dir_fd=descriptors[-1])
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def contain(self, program: Program, folder: Path) -> Program:
+        """The program, started inside. `folder` gets what bubblewrap reads. Raises ConfigurationError."""
+        if self.spec is None:
+            return replace(program, cwd=self.place.path)
+        env = {**self.spec.env, **program.env, **self.doors.env, RUN_VARIABLE: folder.name}
+        made = prepared(replace(self.spec, env=env), folder)
+        return replace(
+            program,
+            argv=(*made.argv, *kernel_limits(self.limits), *self.doors.prefix, *program.argv),
+            env=made.env,
+            cwd=Path("/"),
+            inputs=made.inputs,
+            limits=self.limits.sampled(),
+            folders=(self.place.path, self.host_home),
+        )
+
+
+@asynccontextmanager
+async def enclosed(
+    desk: Desk, place: Workspace, home: Path, *, programs: Sequence[Path] = (), agent: bool = False
+) -> AsyncIterator[Enclosure]:
+    """The run's enclosure for one program, with the doors open that its profile asks for.
+
+    `programs` are absolute, and there with their installations; only an `agent` speaks to a model. Raises
+    ConfigurationError.
+    """
+    context, profile, settings = desk.context, desk.profile, desk.context.settings
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    limits = Limits(
+        memory_bytes=settings.max_memory_mib << 20,
+        disk_bytes=settings.max_disk_mib << 20,
+        processes=settings.max_processes,
+        cpu_seconds=settings.max_cpu_minutes * 60 or None,
+    )
+    if not desk.order.is_sandboxed:
+        yield Enclosure(place.path, home, dict(context.environ), place, home, limits)
+        return
+    spec = _spec(desk, place, home, programs)
+    environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
+    reach = _reach(profile, environ, agent=agent)
+    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, lambda decision: _tell(desk, decision)) as doors:
+        spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
+        inside = {**environ, "PATH": spec.path}
+        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors)
+
+
+@contextmanager
+def reading(desk: Desk, place: Workspace) -> Iterator[Reader]:
+    """How git reads the repository that the agent could write: from within the sandbox, where there is one."""
+    if not desk.order.is_sandboxed:
+        yield Reader(str(place.path / ".git"))
+        return
+    objects = alternates_folder(desk.context.mirror)
+    spec = SandboxSpec(place.path, mounts=(Mount(objects, str(objects)),))
+    with command_line(spec) as (command, descriptors):
+        clean = ["env", "-i", *(f"{name}={value}" for name, value in environment(spec).items())]
+        upload_pack = shlex.join([*clean, *command, "--", "git-upload-pack", "--strict", "--timeout=60"])
+        yield Reader(f"{WORKSPACE}/.git", upload_pack, tuple(descriptors))
+
+
+def programs_in(command: str) -> list[Path]:
+    """The programs that a shell command names by their whole paths."""
+    words = [Path(word.strip("'\"();&|")) for word in command.split()]
+    return [path for path in words if path.is_absolute() and path.is_file() and os.access(path, os.X_OK)]
+
+
+def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path]) -> SandboxSpec:
+    """Everything inside: the workspace, the objects it is made of, tool chains, the agent, what the profile names."""
+    context, profile = desk.context, desk.profile
+    path = context.environ.get("PATH", os.defpath)
+    chains = find_tool_chains(path, Path.home())
+    installed = [installation(program, path) for program in programs]
+    objects = alternates_folder(context.mirror)
+    folders = dict.fromkeys(folder for each in installed for folder in each.folders)
+    return SandboxSpec(
+        place.path,
+        home,
+        mounts=merged(
+            (Mount(objects, str(objects)),),
+            chains.mounts,
+            *(each.mounts for each in installed),
+            _named(profile),
+        ),
+        links=(*chains.links, *(link for each in installed for link in each.links)),
+        # Last: the folder of an agent that was installed for Python has a python3 as well.
+        path=":".join([chains.path, *folders]),
+    )
+
+
+def _named(profile: Profile) -> tuple[Mount, ...]:
+    """What the profile mounts, and files that its command names."""
+    mounts = []
+    for name in profile.mounts:
+        path = Path(name).expanduser()
+        if not path.is_absolute() or not path.exists():
+            raise ConfigurationError(f"profile {profile.name!r}: the mount {name!r} is no absolute path that exists")
+        mounts.append(Mount(path.resolve(), str(path)))
+    files = [Path(word) for word in profile.command[1:] if word.startswith("/")]
+    return (*mounts, *(Mount(path.resolve(), str(path)) for path in files if path.is_file()))
+
+
+def _reach(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach:
+    """The hosts that the profile lists, and for an agent its model and the judge of its commands."""
+    hosts = frozenset(_host(profile, name) for name in profile.hosts)
+    if not agent:
+        return Reach(hosts)
+    known = {name: value for name, value in {**environ, **profile.env}.items() if name.endswith(ADDRESSES)}
+    local: set[int] = set()
+    remote: set[tuple[str, int]] = set()
+    for name, value in known.items():
+        address = urlsplit(value)
+        port = address.port or (HTTPS if address.scheme == "https" else 80)
+        if address.hostname in LOOPBACK.split(","):
+            local.add(port)
+        elif address.hostname and address.scheme == "https":
+            remote.add((address.hostname, port))
+        elif address.hostname:
+            raise ConfigurationError(
+                f"profile {profile.name!r}: {name} is {value}; out of the sandbox leads only https, or http to "
+                "this host's loopback"
+            )
+    if not known:
+        remote = {(host, HTTPS) for host in MODEL_HOSTS.get(profile.adapter, ())}
+    rules = CommandRules(parse_allow_list(",".join(profile.shell_allow))) if profile.shell_allow else None
+    return Reach(hosts | remote, frozenset(local), rules)
+
+
+def _host(profile: Profile, name: str) -> tuple[str, int]:
+    host, _, port = name.partition(":")
+    if not host or (port and not port.isdigit()):
+        raise ConfigurationError(f"profile {profile.name!r}: the host {name!r} is not of the form name or name:port")
+    return host, int(port or HTTPS)
+
+
+def _tell(desk: Desk, decision: Decision) -> None:
+    """Every refusal is an Event, and so is every connection; commands that are allowed are the agent's own story."""
+    if decision.verdict == "allow" and decision.kind != "network":
+        return
+    data = {"kind": decision.kind, "subject": decision.subject[:500], "reason": decision.reason}
+    desk.context.emit(
+        "policy_decided",
+        desk.run,
+        {"verdict": decision.verdict, **data},
+        status="ok" if decision.verdict == "allow" else "failed",
+    )

@@ -1,0 +1,245 @@
+"""The doors of a sandbox: how a program in a network of its own reaches exactly what it may.
+
+Each door is a unix socket in one folder that is mounted read-only at /run/agentd. What listens there runs here, in the
+supervisor's event loop: the proxy, a relay to each port that the run may reach, and the judge of tool calls. Inside,
+inside.py makes ports of the sockets, and policy_hook.py asks the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import posixpath
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentd.errors import ConfigurationError
+from agentd.policy.allowlist import CommandRules
+from agentd.policy.judgement import Judgement
+from agentd.sandbox import inside, policy_hook
+from agentd.sandbox.commands import CommandJudge
+from agentd.sandbox.profile import HOME, WORKSPACE, Mount, is_within
+from agentd.sandbox.proxy import Decision, Handle, Proxy, ProxyRules, Resolve, served, system_resolve, tunnel
+
+FOLDER = "/run/agentd"
+PROXY_PORT = 3128
+LOOPBACK = "127.0.0.1,localhost,::1"
+FIRST_PORT = 1024
+"""Below it a program without capabilities cannot listen, inside neither."""
+CONNECTIONS = 128
+"""of a run at the same time, to each door"""
+QUESTIONS = 32
+"""of a run to the judge at the same time; each may hold policy_hook.MAX_BYTES"""
+QUESTION_SECONDS = 10.0
+SUBJECT_CHARACTERS = 4000
+"""of a command in a Decision"""
+
+SHELL_TOOLS = frozenset(["Bash", "shell", "exec_command", "execute", "run_shell_command"])
+WRITE_TOOLS = frozenset(["Write", "Edit", "MultiEdit", "NotebookEdit", "apply_patch"])
+PATH_FIELDS = ("file_path", "notebook_path", "path")
+PATCH_FIELDS = ("input", "patch", "command")
+PATCH_LINES = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
+"""Where a text for apply_patch names what it writes."""
+WRITABLE = (WORKSPACE, HOME, "/tmp")
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What of the outside a run may reach."""
+
+    hosts: frozenset[tuple[str, int]] = frozenset()
+    """names with their ports, through the proxy"""
+    local: frozenset[int] = frozenset()
+    """TCP ports of this host's loopback that appear at the same port inside: a model's endpoint; from FIRST_PORT on"""
+    rules: CommandRules | None = None
+    """what the hook judges shell commands by; None: no hook"""
+    private: bool = False
+    """lets `hosts` have private addresses: a registry mirror on the own network"""
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Open doors, to be put into a SandboxSpec and before the program."""
+
+    mounts: tuple[Mount, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """what to start the program with; empty when there is nothing to listen to"""
+    hook: tuple[str, ...] = ()
+    """the program that judges tool calls, inside; empty without rules"""
+
+
+@asynccontextmanager
+async def open_doors(
+    folder: Path, reach: Reach, decided: Callable[[Decision], None], resolve: Resolve = system_resolve
+) -> AsyncIterator[Doors]:
+    """The doors of one run, open inside the `with`.
+
+    `folder` is the run's own for this: emptied first, since an earlier incarnation may have been killed, and removed
+    at the end. `decided` is told every decision of the proxy and of the hook. Raises ConfigurationError, OSError.
+    """
+    low = [port for port in sorted(reach.local) if port < FIRST_PORT]
+    if low:
+        raise ConfigurationError(
+            f"port {low[0]} cannot be reached from a sandbox: only ports from {FIRST_PORT} on can be opened inside; "
+            "let the service listen on a higher one"
+        )
+    async with AsyncExitStack() as stack:
+        sockets = stack.enter_context(_emptied(folder))
+        listening = {port: f"local-{port}.sock" for port in sorted(reach.local)}
+        env: dict[str, str] = {}
+        for port, name in listening.items():
+            await stack.enter_async_context(served(sockets / name, _relay_to(port), CONNECTIONS))
+        if reach.hosts:
+            proxy_port = next(port for port in range(PROXY_PORT, 1 << 16) if port not in reach.local)
+            listening[proxy_port] = "proxy.sock"
+            env = _proxy_environment(proxy_port)
+            rules = ProxyRules(frozenset((host.lower(), port) for host, port in reach.hosts), private=reach.private)
+            await stack.enter_async_context(Proxy(sockets / "proxy.sock", rules, decided, resolve))
+        if reach.rules is not None:
+            judge = await stack.enter_async_context(_Judge(reach.rules, decided))
+            await stack.enter_async_context(
+                served(sockets / "policy.sock", judge.answer, QUESTIONS, policy_hook.MAX_BYTES)
+            )
+        yield _doors(folder, env, listening, hook=reach.rules is not None)
+
+
+def python_inside() -> tuple[str, tuple[Mount, ...]]:
+    """agentd's own Python as it exists inside: its program, and what to mount for it unless it is below /usr.
+
+    Raises ConfigurationError when it cannot be told what to mount.
+    """
+    prefix = Path(sys.base_prefix).resolve()
+    program = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if not program.exists():
+        raise ConfigurationError(f"agentd's Python is not at {program}, where a sandbox would start it; reinstall it")
+    return str(program), () if is_within(str(prefix), "/usr") else (Mount(prefix, str(prefix)),)
+
+
+def _doors(folder: Path, env: dict[str, str], listening: dict[int, str], hook: bool) -> Doors:
+    if not listening and not hook:
+        return Doors()
+    program, mounts = python_inside()
+    python = (program, "-I", "-S")
+    listens = [part for port, name in listening.items() for part in ("--listen", f"{port}={name}")]
+    return Doors(
+        (Mount(folder, FOLDER), *mounts),
+        env,
+        (*python, f"{FOLDER}/inside.py", *listens, "--") if listening else (),
+        (*python, f"{FOLDER}/policy_hook.py", f"{FOLDER}/policy.sock") if hook else (),
+    )
+
+
+def _proxy_environment(port: int) -> dict[str, str]:
+    address = f"http://127.0.0.1:{port}"
+    both = {"HTTPS_PROXY": address, "HTTP_PROXY": address, "NO_PROXY": LOOPBACK}
+    return both | {name.lower(): value for name, value in both.items()} | {"NODE_USE_ENV_PROXY": "1"}
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """The folder with the scripts and nothing else in it, by a path that is short enough for sockets (107 bytes)."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for script in (inside, policy_hook):
+            shutil.copy(str(script.__file__), folder)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _relay_to(port: int) -> Handle:
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await tunnel((reader, writer), await asyncio.open_connection("127.0.0.1", port))
+
+    return relay
+
+
+class _Judge:
+    """Answers the hook: one JSON object a connection, a line each way. An async context manager."""
+
+    def __init__(self, rules: CommandRules, decided: Callable[[Decision], None]) -> None:
+        self._decided = decided
+        self._commands = CommandJudge(rules)
+        # One thread: the helper process hears one question at a time.
+        self._thread = ThreadPoolExecutor(1, "agentd-policy")
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        decision = await self._judge(reader)
+        self._decided(decision)
+        answer = {"verdict": decision.verdict, "reason": decision.reason}
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+
+    async def _judge(self, reader: asyncio.StreamReader) -> Decision:
+        try:
+            async with asyncio.timeout(QUESTION_SECONDS):
+                call = json.loads(await reader.readuntil(b"\n"))
+            name, given = call["tool_name"], call["tool_input"]
+            command = _command(given) if name in SHELL_TOOLS else ""
+            paths = _paths(given, call.get("cwd")) if name in WRITE_TOOLS else []
+            name = str(name)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return Decision("deny", "tool", "", f"the tool call cannot be read ({type(error).__name__})")
+        except asyncio.LimitOverrunError:
+            return Decision("deny", "tool", "", f"the tool call is longer than {policy_hook.MAX_BYTES} bytes")
+        except TimeoutError:
+            return Decision("deny", "tool", "", f"the tool call did not come within {QUESTION_SECONDS:g} s")
+        if name in SHELL_TOOLS:
+            judgement = await self._judge_command(command)
+            return Decision(judgement.verdict, "command", command[:SUBJECT_CHARACTERS], judgement.reason)
+        subject = " ".join([name, *paths])[:SUBJECT_CHARACTERS]
+        outside = next((path for path in paths if not any(is_within(path, folder) for folder in WRITABLE)), None)
+        if outside:
+            reason = f"{outside} is outside {WORKSPACE}; only files in it, {HOME} and /tmp may be written"
+            return Decision("deny", "tool", subject, reason)
+        return Decision("allow", "tool", subject, "no shell command, and nothing outside the workspace")
+
+    async def _judge_command(self, command: str) -> Judgement:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commands.judge, command)
+
+    async def __aenter__(self) -> _Judge:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        # A judgement under way ends first; it would start the helper again.
+        self._thread.shutdown(cancel_futures=True)
+        self._commands.close()
+
+
+def _command(given: dict[str, Any]) -> str:
+    """The text that the shell will run. Raises KeyError, TypeError, ValueError."""
+    command = given["command"] if "command" in given else given["cmd"]
+    if isinstance(command, str):
+        return command
+    words = [word for word in command if isinstance(word, str)]
+    if not words or len(words) != len(command):
+        raise TypeError("a command is a text or a list of words")
+    if len(words) == 3 and posixpath.basename(words[0]) in ("bash", "sh") and words[1] in ("-c", "-lc"):
+        return words[2]
+    return shlex.join(words)
+
+
+def _paths(given: dict[str, Any], folder: str | None) -> list[str]:
+    """Absolute paths of what a tool call would write. Raises TypeError, AttributeError."""
+    named = [given[name] for name in PATH_FIELDS if name in given]
+    for name in PATCH_FIELDS:
+        text = given.get(name, "")
+        lines = (text if isinstance(text, str) else "\n".join(text)).splitlines()
+        named += [line.removeprefix(mark) for line in lines for mark in PATCH_LINES if line.startswith(mark)]
+    return [posixpath.normpath(posixpath.join(folder or WORKSPACE, path.strip())) for path in named]
