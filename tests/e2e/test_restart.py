@@ -37,12 +37,19 @@ def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
 
 
 def agents(folder: Path) -> list[int]:
-    """Living processes of any run of this installation."""
+    """Living processes of any run of this installation, or of those in folders of it."""
+    homes = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    marks = [
+        f"{RUN_VARIABLE}={run.name}".encode()
+        for home in homes
+        for name in (".agentd/state", "state")
+        for run in (home / name / "runs").glob("*")
+    ]
     found = []
     for process in psutil.process_iter():
         try:
-            environ = Path(f"/proc/{process.pid}/environ").read_bytes()
-            if RUN_VARIABLE.encode() + b"=" in environ and str(folder).encode() in environ:
+            environ = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            if any(mark in environ for mark in marks):
                 found.append(process.pid)
         except (OSError, psutil.Error):
             continue
