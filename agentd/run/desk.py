@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection
 
+from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, GitError, RateLimited, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
 from agentd.run.claim import Holding
@@ -82,6 +83,11 @@ class Desk:
     @property
     def run_dir(self) -> Path:
         return self.context.run_dir(self.run.run_id)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that nothing kept or posted of this run may hold."""
+        return (*self.context.secrets, *secret_values(self.profile.env))
 
     @property
     def log_path(self) -> Path:

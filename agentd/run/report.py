@@ -49,7 +49,7 @@ def sticky_body(
         lines += [REQUEUE, ""]
     what = f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"
     lines += [what + _sandbox(desk)]
-    return redact("\n".join(lines), desk.context.secrets)
+    return redact("\n".join(lines), desk.secrets)
 
 
 def pull_body(desk: Desk, verify_output: str) -> str:
@@ -80,7 +80,7 @@ def pull_body(desk: Desk, verify_output: str) -> str:
             f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}{_sandbox(desk)}",
         ]
     )
-    return redact(body, desk.context.secrets)
+    return redact(body, desk.secrets)
 
 
 def _sandbox(desk: Desk) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from agentd.errors import ClaimLost, GitError, GitHubError
+from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError
 from agentd.git.collect import save
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
@@ -85,7 +85,7 @@ async def _save(desk: Desk, find: Find, why: str) -> tuple[str, bool]:
             return "", True
         with reading(desk, place) as reader:
             saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why, reader)
-    except GitError as error:
+    except (GitError, ConfigurationError) as error:
         desk.context.emit("run_failed", desk.run, {"reason": f"salvage failed: {error}"}, status="failed")
         return (f"the workspace itself, {place.path}, because saving it failed: {error}" if place else ""), False
     return (f"`refs/agentd/salvage/{desk.task.task_id}/{run_id}`" if saved else ""), True

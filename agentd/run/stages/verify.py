@@ -33,7 +33,7 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
         with reading(desk, place) as reader:
             await asyncio.to_thread(git_collect.keep_commits, context.mirror, place, desk.run.run_id, reader)
         found = await asyncio.to_thread(git_collect.snapshot, context.mirror, place)
-    except GitError as error:
+    except (GitError, ConfigurationError) as error:
         raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}") from None
     if found.nested:
         names = ", ".join(found.nested)
@@ -108,7 +108,7 @@ async def _run(desk: Desk, place: Workspace, name: str) -> Ended:
             settings.verify_timeout_minutes * 60,
             settings.max_output_bytes,
             grace_seconds=1.0,
-            secrets=desk.context.secrets,
+            secrets=desk.secrets,
         )
         return await supervise(desk, inside.contain(program, desk.run_dir), desk.run_dir / f"{name}.log")
 
