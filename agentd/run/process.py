@@ -60,9 +60,7 @@ class Program:
 class Ended:
     """How a program ended. Read from the guardian's result file."""
 
-    ended: Literal[
-        "exited", "timeout", "lifeless", "silent", "limit", "lease_lost", "orphaned", "stopped", "not_started"
-    ]
+    ended: End
     exit_status: int
     seconds: float
     output_bytes: int
