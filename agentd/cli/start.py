@@ -106,6 +106,8 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
             raise AgentdError(f"the supervisor did not start: {said.splitlines()[-1] if said else status}")
         if said.startswith("supervisor of"):
             typer.echo(f"supervisor started (process {child.pid}), log: {log}")
+            if settings.sandbox == "none":
+                typer.echo(WITHOUT_SANDBOX)
             return
         time.sleep(0.05)
     raise AgentdError(f"the supervisor is not ready after {READY_SECONDS:.0f} s; see {log}")

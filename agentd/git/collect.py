@@ -12,6 +12,8 @@ from agentd.git.mirror import Mirror, resolve, tree_of
 from agentd.git.workspace import Workspace, check_untampered
 
 GITLINK = "160000"
+READ_SECONDS = 180.0
+"""For reading what an agent left: among its files may be one that never ends, such as a FIFO named .gitignore."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
             f"+refs/heads/*:refs/agentd/runs/{run_id}/heads/*",
             f"+HEAD:refs/agentd/runs/{run_id}/head",
             descriptors=reader.descriptors,
+            timeout_seconds=READ_SECONDS,
         )
 
 
 def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
     """Everything in the workspace that the repository does not ignore, as a tree in the mirror."""
     environment = _environment(workspace)
-    mirror.git("add", "--all", "--", ".", cwd=workspace.path, environment=environment)
+    _add(mirror, workspace, "--all")
     raw = mirror.git(
         "diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha, environment=environment
     )
@@ -73,11 +76,33 @@ def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
     return Snapshot(tree, tuple(changed), tuple(nested))
 
 
+def _add(mirror: Mirror, workspace: Workspace, option: str) -> None:
+    """Bring the index up to the files. Repositories that it has as links are left out.
+
+    To see whether such a one has changed, git would run in it, with whatever configuration the agent gave it.
+    """
+    environment = _environment(workspace)
+    # What a killed git left; nobody else uses this index.
+    workspace.index.with_name(f"{workspace.index.name}.lock").unlink(missing_ok=True)
+    entries = mirror.git("ls-files", "--stage", "-z", environment=environment).split("\0")
+    links = [entry.partition("\t")[2] for entry in entries if entry.startswith(GITLINK)]
+    paths = "\0".join([".", *(f":(exclude,literal){link}" for link in links)])
+    mirror.git(
+        "add",
+        option,
+        "--pathspec-from-file=-",
+        "--pathspec-file-nul",
+        cwd=workspace.path,
+        environment=environment,
+        stdin=paths.encode(errors="surrogateescape"),
+        timeout_seconds=READ_SECONDS,
+    )
+
+
 def tracked_tree(mirror: Mirror, workspace: Workspace) -> str:
     """The tree of the last snapshot's files as they are on disk now: equal trees prove that none was changed since."""
-    environment = _environment(workspace)
-    mirror.git("add", "--update", "--", ".", cwd=workspace.path, environment=environment)
-    return mirror.git("write-tree", environment=environment)
+    _add(mirror, workspace, "--update")
+    return mirror.git("write-tree", environment=_environment(workspace))
 
 
 def clean(mirror: Mirror, workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def check_untampered(mirror: Mirror, workspace: Workspace) -> None:
             raise GitError(f"{place}: is a link now; the workspace's repository was tampered with")
     if not folder.is_dir():
         raise GitError(f"{folder}: is no folder any more; the workspace's repository was tampered with")
-    if not alternates.is_file() or alternates.read_text(errors="replace") != alternates_of(mirror):
+    expected = alternates_of(mirror).encode()
+    # Its size first: it may be a hole of terabytes.
+    if not alternates.is_file() or alternates.stat().st_size != len(expected) or alternates.read_bytes() != expected:
         raise GitError(f"{alternates}: was changed; the workspace's repository was tampered with")
     if (folder / "commondir").exists():
         raise GitError(f"{folder / 'commondir'}: was added; the workspace's repository was tampered with")
@@ -123,24 +126,11 @@ def remove(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-        return
-    if not path.exists():
-        return
-    shutil.rmtree(path, onerror=_make_writable)
-
-
-def _make_writable(function: object, name: str, _error: object) -> None:
-    parent = Path(name).parent
-    parent.chmod(0o700)
-    target = Path(name)
-    if not target.is_symlink():
-        target.chmod(0o700)
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
+    """Delete a tree of any depth. What cannot be deleted stays."""
+    subprocess.run(["rm", "-rf", "--", str(path)], capture_output=True)
+    if path.exists() and not path.is_symlink():
+        subprocess.run(["chmod", "-R", "u+rwX", "--", str(path)], capture_output=True)
+        subprocess.run(["rm", "-rf", "--", str(path)], capture_output=True)
 
 
 def _with_head(mirror: Mirror) -> Path:

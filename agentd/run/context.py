@@ -34,10 +34,6 @@ class Order(Frozen):
     sandbox: SandboxMode = "required"
     """as the settings had it at dispatch"""
 
-    @property
-    def is_sandboxed(self) -> bool:
-        return self.sandbox == "required"
-
 
 @dataclass(frozen=True)
 class Context:

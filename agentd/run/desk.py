@@ -85,6 +85,11 @@ class Desk:
         return self.context.run_dir(self.run.run_id)
 
     @property
+    def is_sandboxed(self) -> bool:
+        """Whether its programs run in a sandbox: when it was dispatched so, and wherever this host asks for it."""
+        return "required" in (self.order.sandbox, self.context.settings.sandbox)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Values that nothing kept or posted of this run may hold."""
         return (*self.context.secrets, *secret_values(self.profile.env))

@@ -29,16 +29,22 @@ from agentd.sandbox.toolchains import find_tool_chains
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 HTTPS = 443
-ADDRESSES = ("_BASE_URL", "_API_BASE")
-"""Ends of the names of variables that say where a model is."""
 NOT_INSIDE = frozenset(["TMPDIR", "USER", "LOGNAME"])
 """Variables that the sandbox sets itself."""
-MODEL_HOSTS = {
-    "claude": ("api.anthropic.com",),
-    "codex": ("api.openai.com",),
-    "deepagents": ("api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"),
+MODELS = {
+    "claude": {"ANTHROPIC_BASE_URL": "api.anthropic.com"},
+    "codex": {"OPENAI_BASE_URL": "api.openai.com"},
+    "deepagents": {
+        "ANTHROPIC_BASE_URL": "api.anthropic.com",
+        "OPENAI_BASE_URL": "api.openai.com",
+        "GOOGLE_BASE_URL": "generativelanguage.googleapis.com",
+    },
 }
-"""What each adapter's agent speaks to when no `*_BASE_URL` says otherwise."""
+"""Where each adapter's agent finds its model: the variable that says so, and the host when it says nothing."""
+ADDRESSES = ("_BASE_URL", "_API_BASE")
+"""Ends of the names of variables in a profile that say where a model is."""
+MOST_TOLD = 200
+"""Decisions of one program that become Events; one more says that there were others."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,15 @@ class Enclosure:
     def write(self, path: Path, text: str) -> None:
         """Write a file in the home, given as it is seen inside, readable by the owner only.
 
-        An earlier turn of the agent may have put a symlink in its way, which nothing here follows. Raises OSError.
+        An earlier turn of the agent may have put a symlink in its way, which nothing here follows. Raises
+        ConfigurationError when something is in the way.
         """
+        try:
+            self._write(path, text)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: the agent's home cannot be written: {error}") from None
+
+    def _write(self, path: Path, text: str) -> None:
         *folders, name = path.relative_to(self.home).parts
         descriptors = [os.open(self.host_home, FOLDER)]
         try:
@@ -112,13 +125,13 @@ async def enclosed(
         processes=settings.max_processes,
         cpu_seconds=settings.max_cpu_minutes * 60 or None,
     )
-    if not desk.order.is_sandboxed:
+    if not desk.is_sandboxed:
         yield Enclosure(place.path, home, dict(context.environ), place, home, limits)
         return
     spec = _spec(desk, place, home, programs)
     environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
     reach = _reach(profile, environ, agent=agent)
-    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, lambda decision: _tell(desk, decision)) as doors:
+    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, _Teller(desk)) as doors:
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
         yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors)
@@ -127,7 +140,7 @@ async def enclosed(
 @contextmanager
 def reading(desk: Desk, place: Workspace) -> Iterator[Reader]:
     """How git reads the repository that the agent could write: from within the sandbox, where there is one."""
-    if not desk.order.is_sandboxed:
+    if not desk.is_sandboxed:
         yield Reader(str(place.path / ".git"))
         return
     objects = alternates_folder(desk.context.mirror)
@@ -184,25 +197,37 @@ def _reach(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach:
     hosts = frozenset(_host(profile, name) for name in profile.hosts)
     if not agent:
         return Reach(hosts)
-    known = {name: value for name, value in {**environ, **profile.env}.items() if name.endswith(ADDRESSES)}
+    models = MODELS.get(profile.adapter, {})
+    named = {name: environ.get(name, "") for name in (*models, *profile.pass_env)} | profile.env
     local: set[int] = set()
     remote: set[tuple[str, int]] = set()
-    for name, value in known.items():
-        address = urlsplit(value)
-        port = address.port or (HTTPS if address.scheme == "https" else 80)
-        if address.hostname in LOOPBACK.split(","):
-            local.add(port)
-        elif address.hostname and address.scheme == "https":
-            remote.add((address.hostname, port))
-        elif address.hostname:
-            raise ConfigurationError(
-                f"profile {profile.name!r}: {name} is {value}; out of the sandbox leads only https, or http to "
-                "this host's loopback"
-            )
-    if not known:
-        remote = {(host, HTTPS) for host in MODEL_HOSTS.get(profile.adapter, ())}
+    for name, value in named.items():
+        if value and (name in models or name.endswith(ADDRESSES)):
+            host, port, is_local = _address(profile, name, value)
+            if is_local:
+                local.add(port)
+            else:
+                remote.add((host, port))
+        elif name in models:
+            remote.add((models[name], HTTPS))
     rules = CommandRules(parse_allow_list(",".join(profile.shell_allow))) if profile.shell_allow else None
     return Reach(hosts | remote, frozenset(local), rules)
+
+
+def _address(profile: Profile, name: str, value: str) -> tuple[str, int, bool]:
+    """(host, port, whether it is this host's loopback) of a model's address. Raises ConfigurationError."""
+    try:
+        address = urlsplit(value)
+        port = address.port or (HTTPS if address.scheme == "https" else 80)
+    except ValueError as error:
+        raise ConfigurationError(f"profile {profile.name!r}: {name} is {value}: {error}") from None
+    is_local = address.hostname in LOOPBACK.split(",")
+    if not address.hostname or not (is_local or address.scheme == "https"):
+        raise ConfigurationError(
+            f"profile {profile.name!r}: {name} is {value}; out of the sandbox leads only https, or http to "
+            "this host's loopback"
+        )
+    return address.hostname, port, is_local
 
 
 def _host(profile: Profile, name: str) -> tuple[str, int]:
@@ -212,14 +237,26 @@ def _host(profile: Profile, name: str) -> tuple[str, int]:
     return host, int(port or HTTPS)
 
 
-def _tell(desk: Desk, decision: Decision) -> None:
-    """Every refusal is an Event, and so is every connection; commands that are allowed are the agent's own story."""
-    if decision.verdict == "allow" and decision.kind != "network":
-        return
-    data = {"kind": decision.kind, "subject": decision.subject[:500], "reason": decision.reason}
-    desk.context.emit(
-        "policy_decided",
-        desk.run,
-        {"verdict": decision.verdict, **data},
-        status="ok" if decision.verdict == "allow" else "failed",
-    )
+class _Teller:
+    """Makes Events of decisions: of every refusal and every connection, each once, and not without end."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._told: set[tuple[str, ...]] = set()
+
+    def __call__(self, decision: Decision) -> None:
+        data = {"kind": decision.kind, "subject": decision.subject[:500], "reason": decision.reason[:500]}
+        # Commands that are allowed are the agent's own story.
+        if tuple(data.values()) in self._told or (decision.verdict == "allow" and decision.kind != "network"):
+            return
+        if len(self._told) > MOST_TOLD:
+            return
+        self._told.add(tuple(data.values()))
+        if len(self._told) > MOST_TOLD:
+            data = {"kind": decision.kind, "subject": "", "reason": f"more than {MOST_TOLD} decisions"}
+        self._desk.context.emit(
+            "policy_decided",
+            self._desk.run,
+            {"verdict": decision.verdict, **data},
+            status="ok" if decision.verdict == "allow" else "failed",
+        )

@@ -27,7 +27,7 @@ from typing import Any
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from agentd.sandbox.redact import Redactor
-from agentd.sandbox.sampling import disk_usage, exceeded, look_at
+from agentd.sandbox.sampling import DiskScan, exceeded, free_bytes, look_at
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BEAT_SECONDS = 0.5
@@ -36,8 +36,10 @@ GROUP_SECONDS = 0.1
 CHUNK = 1 << 16
 LOOK_SECONDS = 0.25
 """Between two looks at what a sandbox uses."""
-DISK_SHARE = 50
-"""A look at the disk may take this fraction of the time: the next one comes after so many times its own duration."""
+SCAN_SECONDS = 0.01
+"""How long a look counts what is on the disk; then it goes on at the next look."""
+MIN_FREE_BYTES = 256 << 20
+"""A program in a sandbox is ended when less is left on the disk of its workspace, whoever took it."""
 STATUS_FD = 102
 """Where bubblewrap is told to report (agentd.sandbox.launch): the first process, and the exit code if there was one."""
 CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "limit", "not_started")
@@ -71,8 +73,9 @@ class Guardian:
         self.limits: dict[str, float] = spec["limits"]
         self.folders: list[str] = spec["folders"]
         self.used: dict[str, float] = {}
+        self.scan = DiskScan(self.folders)
         self.disk_before: int | None = None
-        self.disk_at = self.look_at = time.monotonic()
+        self.look_at = time.monotonic()
         self.init_pid = 0
         self.report = b""
         self.selector = selectors.DefaultSelector()
@@ -152,12 +155,13 @@ class Guardian:
         self.used["output"] = self.written
         if self.init_pid and began >= self.look_at:
             self.used |= look_at(self.init_pid, self.limits.get("processes", 0))
-            if "disk" in self.limits and began >= self.disk_at:
-                disk = disk_usage(self.folders)
+            disk = self.scan.advance(SCAN_SECONDS) if "disk" in self.limits else None
+            if disk is not None:
                 self.disk_before = disk if self.disk_before is None else self.disk_before
                 self.used["disk"] = disk - self.disk_before
-                self.disk_at = began + (time.monotonic() - began) * DISK_SHARE
             self.look_at = time.monotonic() + LOOK_SECONDS
+            if self.folders and (free := free_bytes(self.folders[0])) < MIN_FREE_BYTES:
+                return f"disk: {free} bytes are left on the host's disk, {MIN_FREE_BYTES} must be"
         return exceeded(self.used, self.limits)
 
     def hear(self, key: selectors.SelectorKey) -> None:
@@ -369,6 +373,9 @@ def main() -> int:
             guardian.ended, result["message"] = "not_started", f"the sandbox could not be made: {said}"
     except OSError as error:
         guardian.ended, result = "not_started", {"exit_status": 127, "killed": 0, "message": str(error)}
+        if guardian.child is not None:
+            guardian.grace = 0.0
+            result["killed"] = guardian.sweep()
     result |= {
         "ended": guardian.ended,
         "seconds": round(now() - guardian.began, 3),

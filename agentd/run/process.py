@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,11 @@ RUN_VARIABLE = "AGENTD_RUN_ID"
 """Set in every process of a run, so that one which got away can be found."""
 BEAT_SECONDS = 1.0
 LOCK = "guardian.lock"
+FIRST_FREE_DESCRIPTOR = 200
+"""Below it the guardian gives bubblewrap its descriptors (agentd.sandbox.launch)."""
 End = Literal["exited", "timeout", "lifeless", "silent", "limit", "lease_lost", "orphaned", "stopped", "not_started"]
+NO_SANDBOX = "the sandbox could not be made"
+"""How the guardian's message begins when bubblewrap failed."""
 LOOKS_PER_LIMIT = 4
 """How often watched folders are looked at in the time for which a program may show nothing."""
 
@@ -207,7 +212,7 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
     spec.touch(mode=0o600)
     spec.write_text(json.dumps(values))
     # Locked here and inherited: there is no moment in which a guardian is on its way and the lock is free.
-    with (run_dir / LOCK).open("w") as lock, log_path.open("ab") as log:
+    with (run_dir / LOCK).open("w") as lock, log_path.open("ab") as log, _high(lock.fileno()) as inherited:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -219,8 +224,18 @@ def _spawn(program: Program, run_dir: Path, log_path: Path, lease_deadline: floa
             stderr=log,
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             start_new_session=True,
-            pass_fds=(lock.fileno(),),
+            pass_fds=(inherited,),
         )
+
+
+@contextmanager
+def _high(descriptor: int) -> Iterator[int]:
+    """The same open file under a number that the guardian does not use for anything else."""
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_DESCRIPTOR)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
 
 
 def _tell(guardian: subprocess.Popen[bytes], line: str) -> bool:

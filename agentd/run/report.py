@@ -84,4 +84,4 @@ def pull_body(desk: Desk, verify_output: str) -> str:
 
 
 def _sandbox(desk: Desk) -> str:
-    return "" if desk.order.is_sandboxed else ", **without a sandbox** (`sandbox = none`)"
+    return "" if desk.is_sandboxed else ", **without a sandbox** (`sandbox = none`)"

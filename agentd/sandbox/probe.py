@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def probe(home: Path | None = None) -> Probe:
             look = ["/bin/sh", "-c", _LOOK, "sh", str(home or Path.home())]
             with start(SandboxSpec(Path(workspace)), look) as contained:
                 seen = contained.process.communicate(timeout=TIMEOUT_SECONDS)[0].decode(errors="replace")
-        except AgentdError as error:
+        except (AgentdError, OSError, subprocess.SubprocessError) as error:
             return Probe((str(error),), remedy())
     found = tuple(problems(seen))
     return Probe(found, remedy() if seen.startswith("bwrap:") else "")

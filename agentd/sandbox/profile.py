@@ -25,10 +25,12 @@ NAMESPACES = (
 )
 SYSTEM_FILES = (
     "/etc/ld.so.cache",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/etc/alternatives",
     "/etc/java-17-openjdk",
-    "/etc/pki",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust",
     "/etc/localtime",
 )
 """Read-only where they exist. Nothing else of /etc is there."""
@@ -132,7 +134,7 @@ def links_to_make(spec: SandboxSpec) -> list[tuple[str, str]]:
 
 
 def environment(spec: SandboxSpec) -> dict[str, str]:
-    """The whole environment inside. bubblewrap gets it too: /proc/1/environ inside shows what it was started with."""
+    """The whole environment inside, which bubblewrap is started with: /proc/1/environ inside shows that one."""
     base = {"PATH": spec.path, "HOME": HOME, "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "agent", "LOGNAME": "agent"}
     return base | dict(spec.env)
 
@@ -140,9 +142,8 @@ def environment(spec: SandboxSpec) -> dict[str, str]:
 def arguments(spec: SandboxSpec, user_id: int, group_id: int, passwd_fd: int, seccomp_fd: int) -> list[str]:
     """bubblewrap's arguments up to and without the command."""
     args = [*NAMESPACES, "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agent"]
-    args += ["--uid", str(user_id), "--gid", str(group_id), "--clearenv"]
-    for name, value in environment(spec).items():
-        args += ["--setenv", name, value]
+    # The environment is bubblewrap's own, in which nothing else may be: a command line is everybody's to read.
+    args += ["--uid", str(user_id), "--gid", str(group_id)]
     args += ["--ro-bind", str(spec.usr), "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         if (Path("/") / name).exists():

@@ -1,11 +1,13 @@
-"""What everything inside a sandbox uses, seen from outside. The guardian must start fast: `os` and no more."""
+"""What everything inside a sandbox uses, seen from outside. The guardian must start fast: few imports."""
 
 from __future__ import annotations
 
 import errno
 import os
 import subprocess
+import time
 
+DU_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 UNITS = {
@@ -26,10 +28,11 @@ def exceeded(used: dict[str, float], limits: dict[str, float]) -> str:
 
 
 def look_at(init_pid: int, most_processes: float) -> dict[str, float]:
-    """Processes, bytes of memory and seconds of CPU of everything but the first process inside, while it lives.
+    """Processes with their threads, bytes of memory and seconds of CPU of everything but the first process inside.
 
     Seen through the sandbox's own /proc, which shows nothing else and costs nothing for other processes of the host.
-    Memory is private and shared-memory pages, not those of files. Above `most_processes` they are only counted.
+    Memory is private, swapped and mapped shared pages, not those of files. Above `most_processes` nothing but their
+    number is looked at.
     """
     inside = f"/proc/{init_pid}/root/proc"
     nothing = {"processes": 0.0, "memory": 0.0, "cpu": 0.0}
@@ -39,41 +42,72 @@ def look_at(init_pid: int, most_processes: float) -> dict[str, float]:
         pids = [name for name in os.listdir(inside) if name.isdigit() and name != "1"]
     except OSError:
         return nothing
-    memory, ticks = 0, 0
+    memory, ticks, threads = 0, 0, 0
     for pid in pids if len(pids) <= most_processes else ():
         try:
             status, times = _read(f"{inside}/{pid}/status"), _read(f"{inside}/{pid}/stat").rpartition(b")")[2].split()
         except OSError:
             continue
         ticks += int(times[11]) + int(times[12])
+        threads += int(times[17])
         for line in status.splitlines():
-            if line.startswith((b"RssAnon:", b"RssShmem:")):
+            if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
                 memory += int(line.split()[1]) * 1024
-    return {"processes": float(len(pids)), "memory": float(memory), "cpu": ticks / _TICKS}
+    return {"processes": float(max(len(pids), threads)), "memory": float(memory), "cpu": ticks / _TICKS}
 
 
-def disk_usage(folders: list[str]) -> int:
-    """Bytes on disk in the folders. Symlinks are not followed; what vanishes meanwhile is not counted."""
-    total = 0
-    waiting = list(folders)
-    while waiting:
+class DiskScan:
+    """Bytes on disk in the folders, counted a little at a time: who counts must hear other things meanwhile.
+
+    Symlinks are not followed; what vanishes, or cannot be read, is not counted.
+    """
+
+    def __init__(self, folders: list[str]) -> None:
+        self.folders = folders
+        self.waiting = list(folders)
+        self.partial = 0
+        self.whole: int | None = None
+        """of the last count that came to its end"""
+
+    def advance(self, seconds: float) -> int | None:
+        """Count for so long at most. What is there at least; None before the first count has come to its end."""
+        until = time.monotonic() + seconds
+        while self.waiting and time.monotonic() < until:
+            self._count(self.waiting.pop())
+        if not self.waiting:
+            self.whole, self.partial, self.waiting = self.partial, 0, list(self.folders)
+        return max(self.whole, self.partial) if self.whole is not None else None
+
+    def _count(self, folder: str) -> None:
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            self.waiting.append(entry.path)
+                        else:
+                            self.partial += entry.stat(follow_symlinks=False).st_blocks * 512
+                    except OSError:
+                        continue
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                return _deep_disk_usage(folders)
-    return total
+                self.partial, self.waiting = _deep_disk_usage(self.folders), []
+
+
+def free_bytes(folder: str) -> int:
+    """What is left for ordinary users on the disk of a folder."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def _deep_disk_usage(folders: list[str]) -> int:
     """The same by `du`, which walks by descriptors: paths of a tree can be made longer than any call takes."""
     argv = ["du", "-s", "--block-size=1", "--", *folders]
-    done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+    environ = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, env=environ, timeout=DU_SECONDS)
+    except subprocess.TimeoutExpired:
+        return 0
     return sum(int(line.split("\t")[0]) for line in done.stdout.splitlines() if line[:1].isdigit())
 
 

@@ -14,7 +14,7 @@ from agentd.errors import ConfigurationError
 from agentd.model import Profile, Run
 from agentd.run import engine
 from agentd.run.context import Context
-from agentd.run.desk import hold_scope, open_desk
+from agentd.run.desk import Desk, hold_scope, open_desk
 from agentd.run.executor import executor_is_dead
 from agentd.run.process import sweep, tree_is_gone
 from agentd.run.workflow import CONTRACT_VERSION
@@ -90,9 +90,7 @@ class Host:
         return found
 
     def sandbox_problem(self) -> str:
-        """Why no run may start in a sandbox here, as it was found lately; empty when it holds, or none is asked for."""
-        if self.context.settings.sandbox == "none":
-            return ""
+        """Why no run may start in a sandbox here, as it was found lately; empty when it holds."""
         at, problem = self.sandbox_probed
         if self.context.clock.boottime() - at > PROBE_AGAIN_SECONDS:
             found = probe()
@@ -106,7 +104,7 @@ class Host:
         settings = self.context.settings
         if self.drained:
             return "it is drained"
-        if problem := self.sandbox_problem():
+        if self.context.settings.sandbox == "required" and (problem := self.sandbox_problem()):
             return problem
         free_mib = psutil.virtual_memory().available // MIB
         if free_mib < settings.host_min_free_mib:
@@ -133,6 +131,8 @@ class Host:
                 claims.expire_holder(context.store, f"{context.store.installation_id()}/{run.executor}")
             if not _can(known, run) or not (dead or run.executor == context.executor):
                 continue
+            if await self._lacks_sandbox(open_desk(context, run.run_id)):
+                continue  # it waits for a host, or this one, to have one
             if dead and not runs.reassign(context.store, run.run_id, run.executor, context.executor):
                 continue
             if await self._carry(run):
@@ -142,7 +142,10 @@ class Host:
     async def take(self) -> list[str]:
         """Take runs that nobody has, as far as there is room, oldest first; their ids."""
         context = self.context
-        if len(context.carried) >= self.capacity or self.closed():
+        if len(context.carried) >= self.capacity:
+            return []
+        closed = await asyncio.to_thread(self.closed)
+        if closed:
             return []
         known = await engine.active()
         unfinished = runs.unfinished_runs(context.store, known)
@@ -153,13 +156,19 @@ class Host:
         for run in unfinished:
             if run.executor or not _can(known, run) or len(taken) >= room:
                 continue
-            profile = open_desk(context, run.run_id).profile
-            if not await asyncio.to_thread(self.has, profile):
+            desk = open_desk(context, run.run_id)
+            if not await asyncio.to_thread(self.has, desk.profile) or await self._lacks_sandbox(desk):
                 continue
             if runs.reassign(context.store, run.run_id, "", context.executor) and await self._carry(run):
                 holds.lift(context.store, hold_scope(run.run_id))
                 taken.append(run.run_id)
         return taken
+
+    async def _lacks_sandbox(self, desk: Desk) -> bool:
+        if not desk.is_sandboxed:
+            return False
+        problem = await asyncio.to_thread(self.sandbox_problem)
+        return problem != ""
 
     async def rest(self, resting: bool) -> None:
         """Let the engine rest while nothing is carried, and wake it up again."""

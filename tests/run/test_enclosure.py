@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.errors import ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.run.enclosure import Enclosure, programs_in
 from agentd.sandbox.limits import Limits
@@ -33,7 +34,7 @@ def test_no_symlink_of_the_agent_is_followed(enclosure: Enclosure, tmp_path: Pat
     outside = tmp_path / "outside"
     (outside / "kept").write_text("kept")
     (tmp_path / "home" / ".claude").symlink_to(outside)
-    with pytest.raises(OSError, match=r"\.claude"):
+    with pytest.raises(ConfigurationError, match=r"\.claude"):
         enclosure.write(INSIDE / ".claude" / "settings.json", "x")
     (tmp_path / "home" / "prompt").symlink_to(outside / "kept")
     (tmp_path / "home" / ".prompt.new").symlink_to(outside / "kept")

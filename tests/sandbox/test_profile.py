@@ -11,7 +11,7 @@ from agentd.errors import ConfigurationError
 from agentd.sandbox.launch import start
 from agentd.sandbox.probe import probe, problems
 from agentd.sandbox.profile import Mount, SandboxSpec, arguments, checked, merged
-from agentd.sandbox.sampling import disk_usage
+from agentd.sandbox.sampling import DiskScan
 from agentd.sandbox.seccomp import filter_bytes
 
 
@@ -147,7 +147,7 @@ def test_the_profile_is_a_pure_function_of_its_spec(tmp_path: Path) -> None:
     spec = SandboxSpec(tmp_path, env={"X": "a b"})
     first, second = arguments(spec, 1000, 1000, 3, 4), arguments(spec, 1000, 1000, 3, 4)
     assert first == second
-    assert first[first.index("X") - 1 : first.index("X") + 2] == ["--setenv", "X", "a b"]
+    assert "a b" not in first, "a command line is everybody's to read"
     assert "--unshare-all" not in first and "--unshare-user" in first
     assert filter_bytes() == filter_bytes() and len(filter_bytes()) % 8 == 0
 
@@ -172,7 +172,7 @@ def test_a_setuid_file_and_a_deep_tree_do_no_harm(tmp_path: Path) -> None:
     with os.fdopen(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as bottom:
         bottom.write(b"x" * 3_000_000)
     os.close(here)
-    assert disk_usage([str(tmp_path)]) > 3_000_000
+    assert (DiskScan([str(tmp_path)]).advance(10) or 0) > 3_000_000
     expected = str(os.getuid() or 1000)
     assert output_of(SandboxSpec(tmp_path), "./program", "-u").strip() == expected
     # Python's own removal of folders gives up on so many levels.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agentd.agents import EventParser, LaunchSpec, adapter_of, executable_of
+from agentd.agents import EventParser, LaunchSpec, Outcome, adapter_of, executable_of
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Decision, Verdict
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
-from agentd.run.process import Ended, Program, output_of, result_of, was_started
+from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
 from agentd.states import RunState
 from agentd.store import holds
 from agentd.store.holds import profile_scope
@@ -24,6 +25,9 @@ from agentd.store.holds import profile_scope
 LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
 SHOW_SECONDS = 0.3
+SESSION = re.compile(r"[\w.:/@+-]{1,200}")
+LONGEST_QUOTA = timedelta(days=1)
+"""The longest wait for a quota that an agent's output may ask for: it holds every task of the profile."""
 QUOTA_SECONDS = 300.0
 """Wait for a quota that did not say when it resets."""
 
@@ -37,7 +41,7 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     desk.move(RunState.running if turn == 0 else RunState.fixing)
     name = f"agent-{turn}"
     ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume)
-    outcome = _judge(desk, name, ended)
+    outcome = await asyncio.to_thread(_judge, desk, name, ended)
     desk.context.emit(
         "agent_finished",
         desk.run,
@@ -99,14 +103,14 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                     "command": launch.argv[0],
                     "agent": profile.address,
                     "timeout_minutes": settings.max_agent_runtime_minutes,
-                    "sandbox": desk.order.sandbox,
+                    "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
             return await _watched(desk, contained, name)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error)) from None
     except OSError as error:
-        raise RunEnd(RunState.failed, f"the agent's home cannot be used: {error}") from None
+        raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
 
 
 async def _watched(desk: Desk, program: Program, name: str) -> Ended:
@@ -122,14 +126,24 @@ async def _watched(desk: Desk, program: Program, name: str) -> Ended:
 
 
 def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
-    """The outcome as JSON, from everything that was kept of the output."""
+    """The outcome as JSON, from everything that was kept of the output. What it says is not believed too far."""
     parser = adapter_of(desk.profile).parser()
-    with output_of(desk.run_dir, name).open("rb") as output:
-        while line := output.readline(LINE_LIMIT):
-            parser.feed(line)
-    outcome = asdict(parser.close(ended.exit_status, tail_of(desk.log_path)))
-    retry_at = outcome.get("retry_at")
-    return outcome | {"retry_at": retry_at.isoformat() if retry_at else None}
+    try:
+        with output_of(desk.run_dir, name).open("rb") as output:
+            while line := output.readline(LINE_LIMIT):
+                parser.feed(line)
+        outcome = asdict(parser.close(ended.exit_status, tail_of(desk.log_path)))
+    except Exception as error:  # whatever an agent may write that its parser did not foresee
+        outcome = asdict(Outcome("failed", message=f"its output cannot be read: {error!r}"))
+    session = outcome["session_id"]
+    latest = desk.context.clock.now() + LONGEST_QUOTA
+    seconds, retry_at = outcome["retry_after_seconds"], outcome["retry_at"]
+    return outcome | {
+        "message": str(outcome["message"]).encode(errors="replace").decode(),
+        "session_id": session if isinstance(session, str) and SESSION.fullmatch(session) else None,
+        "retry_after_seconds": min(seconds, LONGEST_QUOTA.total_seconds()) if seconds else None,
+        "retry_at": min(retry_at, latest).isoformat() if retry_at else None,
+    }
 
 
 def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
@@ -149,6 +163,8 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
         raise RunEnd(RunState.failed_retry, f"{reason} (agent_silence_minutes)", cause="agent", detail=detail)
     if ended.ended == "limit":
         raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", detail=detail)
+    if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
+        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure", detail=detail)
     if ended.ended == "not_started":
         raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
     match outcome["kind"]:

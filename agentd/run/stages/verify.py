@@ -19,7 +19,7 @@ from agentd.git.workspace import Workspace, note_kept
 from agentd.model import Profile
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed, programs_in, reading
-from agentd.run.process import Ended, Program, output_of
+from agentd.run.process import NO_SANDBOX, Ended, Program, output_of
 from agentd.run.stages.start import keep
 from agentd.states import RunState
 
@@ -66,6 +66,8 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
             ended = await _run(desk, place, name)
         except ConfigurationError as error:
             raise RunEnd(RunState.failed, str(error)) from None
+        except OSError as error:
+            raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
     output = _output(desk, name)
     passed = ended.ended == "exited" and ended.exit_status == 0
     context.emit(
@@ -79,6 +81,8 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: 
         raise RunEnd(RunState.verify_failed, f"`{command}` did not end within {limit}", detail=fenced(output))
     if ended.ended == "limit":
         raise RunEnd(RunState.verify_failed, f"`{command}` passed a limit: {ended.message}", detail=fenced(output))
+    if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
+        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure")
     if ended.ended == "not_started":
         raise RunEnd(RunState.failed, f"`{command}` cannot be started: {ended.message}")
     if ended.ended in {"lease_lost", "orphaned"}:
