@@ -130,7 +130,7 @@ async def enclosed(
         return
     spec = _spec(desk, place, home, programs)
     environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
-    reach = _reach(profile, environ, agent=agent)
+    reach = reach_of(profile, environ, agent=agent)
     async with open_doors(desk.run_dir / f"doors-{home.name}", reach, _Teller(desk)) as doors:
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
@@ -192,7 +192,7 @@ def _named(profile: Profile) -> tuple[Mount, ...]:
     return (*mounts, *(Mount(path.resolve(), str(path)) for path in files if path.is_file()))
 
 
-def _reach(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach:
+def reach_of(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach:
     """The hosts that the profile lists, and for an agent its model and the judge of its commands."""
     hosts = frozenset(_host(profile, name) for name in profile.hosts)
     if not agent:

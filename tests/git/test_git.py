@@ -297,3 +297,55 @@ def test_the_token_is_in_no_argument_and_no_variable(tmp_path: Path) -> None:
         os.environ["PATH"] = path
     assert "credential.helper" in (tmp_path / "seen").read_text()
     assert "very-secret-token" not in (tmp_path / "seen").read_text()
+
+
+PLANT = """
+mkdir -p sub && cd sub && git init -q . && echo x > file && git add file
+git -c user.name=x -c user.email=x@x commit -qm x
+echo '* filter=evil' > .gitattributes && git config filter.evil.clean {trap} && sleep 0.02 && touch file
+"""
+
+
+@pytest.mark.parametrize("is_submodule", [True, False], ids=["a submodule of the base", "nested, met twice"])
+def test_no_configuration_of_a_repository_inside_the_tree_is_obeyed(
+    source: Path, there: Mirror, tmp_path: Path, is_submodule: bool
+) -> None:
+    trap, fired = tmp_path / "trap", tmp_path / "fired"
+    trap.write_text(f"#!/bin/sh\ntouch {fired}\ncat\n")
+    trap.chmod(0o755)
+    if is_submodule:
+        git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD', cwd=source)},sub", cwd=source)
+        git("commit", "--quiet", "--message", "link", cwd=source, environment=AUTHOR.environment())
+        git("push", "--quiet", "origin", "HEAD:refs/heads/main", cwd=source)
+    base = mirror.fetch(there, TASK)
+    (tmp_path / "run").mkdir()
+    place = workspace.prepare(there, tmp_path / "work" / TASK, tmp_path / "run", branch_of(TASK), base)
+    subprocess.run(["sh", "-c", PLANT.format(trap=trap)], cwd=place.path, check=True)
+    (place.path / "a.txt").write_text("changed\n")
+    if is_submodule:
+        head = git("rev-parse", "HEAD", cwd=source).encode()
+        (place.path / "sub" / ".git" / "HEAD").write_bytes(head + b"\n")
+    else:
+        # What a first look leaves in the index when its process is killed.
+        environment = {"GIT_INDEX_FILE": str(place.index), "GIT_WORK_TREE": str(place.path)}
+        there.git("add", "--all", "--", ".", cwd=place.path, environment=environment)
+    fired.unlink(missing_ok=True)
+    found = collect.snapshot(there, place)
+    collect.tracked_tree(there, place)
+    assert not fired.exists()
+    assert found.nested == (() if is_submodule else ("sub",))
+    assert there.git("show", f"{found.tree}:a.txt") == "changed"
+
+
+def test_what_never_ends_to_be_read_and_what_is_too_deep_stop_nobody(there: Mirror, place: workspace.Workspace) -> None:
+    with (place.path / ".git" / "objects" / "info" / "alternates").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(GitError, match="tampered"):
+        collect.keep_commits(there, place, "run-1", on_host(place))
+    deep = "mkdir d && cd d && i=0 && while [ $i -lt 1500 ]; do mkdir d && cd d || exit; i=$((i+1)); done"
+    subprocess.run(["sh", "-c", deep], cwd=place.path / ".git", check=True)
+    (place.path / "locked").mkdir()
+    (place.path / "locked" / "file").touch()
+    (place.path / "locked").chmod(0)
+    workspace.remove(place.path)
+    assert list(place.path.parent.iterdir()) == []
