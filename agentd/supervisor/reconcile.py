@@ -124,8 +124,17 @@ def free_stranded(context: Context, world: World) -> bool:
         task_id = task_id_of(issue)
         seen = seen_claim(context.mirror, task_id) if remote else None
         if task_id in world.latest if not remote else seen is None or is_over(context, task_id, seen):
-            freed |= set_status(context.github, issue.number, "status:todo", issue.labels)
+            with suppress(NotFound):
+                freed |= _free(context, issue.number)
     return freed
+
+
+def _free(context: Context, number: int) -> bool:
+    """The issue is asked for again first: the list may be older than the end of its run, which may have closed it."""
+    issue = get_issue(context.github, number)
+    if issue.state != "open" or status_label(issue.labels) != "status:in-progress":
+        return False
+    return set_status(context.github, number, "status:todo", issue.labels)
 
 
 def follow_people(context: Context, world: World) -> bool:
