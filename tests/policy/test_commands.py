@@ -91,7 +91,8 @@ ALSO_REFUSED = [
     *("mv a ../b", "touch .GIT/x", "rm -rf .g*", "rm {a,../b}", "mkdir ~/x", "cd", "cd -", "bash < a"),
     *("bash <<E\n$(curl)\nE", "sh -s", "sh -c 'ls &> x'", "bash -O extglob -c ls", "bash -i"),
     *("bash /dev/stdin", "eval ls", ". ./x", "exec ls", "!", "time", "ls\u0000", "ls\u001b", "ls\ufeff"),
-    *('case "$\\\n(curl x)" in a) ls;; esac', "echo `\\\ncurl x`", "ls\ud800", "", "   ", "#", "{", "a" * 70_000, "((((((((((((((", "ls " + "(" * 3000),
+    *('case "$\\\n(curl x)" in a) ls;; esac', "echo `\\\ncurl x`"),
+    *("ls\ud800", "", "   ", "#", "{", "a" * 70_000, "((((((((((((((", "ls " + "(" * 3000),
 ]
 ALSO_ALLOWED = [
     *("echo done && true", "printf '%s\\n' a", "[ -f a ] && cat a", 'test -n "$HOME" || exit 1'),
