@@ -12,6 +12,7 @@ from pydantic import AliasChoices, ConfigDict, Field, SecretStr, field_validator
 
 from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
+from agentd.policy.diff import check_patterns
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 SandboxMode = Literal["required", "none"]
@@ -53,6 +54,45 @@ class ClaimSettings(Frozen):
     """The same for the claim on the remote, which another installation may take over."""
     remote: bool = True
     """Also hold `refs/agentd/claims/<task>` on the remote, so that two installations never work on one issue."""
+
+
+PROTECTED = (
+    "/.github/workflows/",
+    "/.github/actions/",
+    "CODEOWNERS",
+    ".gitmodules",
+    "/agentd.toml",
+    "/tasks/P[0-3]-*.json",
+    ".mcp.json",
+    ".claude/",
+    ".codex/",
+    ".cursor/",
+    ".deepagents/",
+    ".opencode/",
+    "opencode.json",
+)
+"""Where what is written runs elsewhere, or decides what the next agent may do."""
+
+
+class DiffSettings(Frozen):
+    """`[diff]`: what a run may change. Patterns are written as in .gitignore."""
+
+    max_files: int = Field(default=100, ge=1)
+    """Files that one run may change."""
+    max_bytes: int = Field(default=4_000_000, ge=1, le=200_000_000)
+    """Bytes of all files that it adds or changes."""
+    protected: tuple[str, ...] = PROTECTED
+    """Paths that only people may change."""
+    binary: tuple[str, ...] = ()
+    """Paths where binary files may be added or changed."""
+    secrets: tuple[str, ...] = ()
+    """Paths where what looks like a secret is none, such as made-up keys of tests."""
+
+    @field_validator("protected", "binary", "secrets")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_patterns(value)
+        return value
 
 
 class Settings(Frozen):
@@ -130,6 +170,7 @@ class Settings(Frozen):
     trust: Trust = Trust()
     retries: Retries = Retries()
     claim: ClaimSettings = ClaimSettings()
+    diff: DiffSettings = DiffSettings()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))

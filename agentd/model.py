@@ -118,6 +118,8 @@ class Profile(Frozen):
     """Deep Agents' agent name (`-a`)."""
     hosts: tuple[str, ...] = ()
     """Hosts that its runs may reach from the sandbox besides the model, `name` or `name:port`: package registries."""
+    on_conflict: Literal["agent", "human"] = "agent"
+    """Who resolves a branch that conflicts with the base when that is tried again: the agent, or only a person."""
     mounts: tuple[str, ...] = ()
     """Files and folders of the host that its runs may read in the sandbox, at the same path."""
 

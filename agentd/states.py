@@ -54,14 +54,16 @@ ACTIVE = frozenset({S.queued, S.preparing, S.syncing, S.running, S.verifying, S.
 _ENDS_FROM_ACTIVE = frozenset({S.failed_retry, S.failed, S.halted, S.cancelled, S.revoked})
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    S.queued: frozenset({S.preparing, S.verifying, S.publishing}) | _ENDS_FROM_ACTIVE,
+    S.queued: frozenset({S.preparing, S.syncing, S.verifying, S.publishing}) | _ENDS_FROM_ACTIVE,
     S.preparing: frozenset({S.preparing, S.syncing}) | _ENDS_FROM_ACTIVE,
-    S.syncing: frozenset({S.preparing, S.running, S.publishing, S.conflict_retry, S.conflict_blocked})
+    S.syncing: frozenset({S.preparing, S.running, S.verifying, S.publishing, S.conflict_retry, S.conflict_blocked})
     | _ENDS_FROM_ACTIVE,
-    S.running: frozenset({S.preparing, S.verifying, S.no_changes}) | _ENDS_FROM_ACTIVE,
+    S.running: frozenset({S.preparing, S.verifying, S.fixing, S.no_changes, S.conflict_retry, S.conflict_blocked})
+    | _ENDS_FROM_ACTIVE,
     S.verifying: frozenset({S.preparing, S.fixing, S.syncing, S.publishing, S.verify_failed, S.no_changes})
     | _ENDS_FROM_ACTIVE,
-    S.fixing: frozenset({S.preparing, S.verifying, S.no_changes}) | _ENDS_FROM_ACTIVE,
+    S.fixing: frozenset({S.preparing, S.verifying, S.fixing, S.no_changes, S.conflict_retry, S.conflict_blocked})
+    | _ENDS_FROM_ACTIVE,
     S.publishing: frozenset({S.preparing, S.in_review, S.conflict_retry, S.conflict_blocked}) | _ENDS_FROM_ACTIVE,
     S.in_review: frozenset({S.merged, S.closed_unmerged, S.cancelled}),
     S.closed_unmerged: frozenset({S.in_review, S.merged}),
@@ -69,8 +71,9 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 }
 """From each state, the states that may follow.
 
-`preparing` is reachable from every stage: a restart begins there. From `queued` a run goes straight to `verifying` or
-`publishing` when it takes over what an earlier one has done.
+`preparing` is reachable from every stage: a restart begins there. From `queued` a run goes straight to `verifying`,
+`syncing` or `publishing` when it takes over what an earlier one has done. From `verifying` it goes back to `syncing`
+when the base has moved meanwhile, and what comes of that is verified again.
 """
 
 STATUS_LABEL: dict[RunState, str | None] = {

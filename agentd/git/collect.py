@@ -5,10 +5,11 @@ No git runs with the agent's configuration, hooks or index; the workspace's own 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentd.errors import GitError
-from agentd.git.mirror import Mirror, resolve, tree_of
+from agentd.git.mirror import Mirror, parents_of, resolve, tree_of
 from agentd.git.workspace import Workspace, check_untampered
 
 GITLINK = "160000"
@@ -59,7 +60,7 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
 
 def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
     """Everything in the workspace that the repository does not ignore, as a tree in the mirror."""
-    environment = _environment(workspace)
+    environment = environment_of(workspace)
     _add(mirror, workspace, "--all")
     raw = mirror.git(
         "diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha, environment=environment
@@ -81,7 +82,7 @@ def _add(mirror: Mirror, workspace: Workspace, option: str) -> None:
 
     To see whether such a one has changed, git would run in it, with whatever configuration the agent gave it.
     """
-    environment = _environment(workspace)
+    environment = environment_of(workspace)
     # What a killed git left; nobody else uses this index.
     workspace.index.with_name(f"{workspace.index.name}.lock").unlink(missing_ok=True)
     entries = mirror.git("ls-files", "--stage", "-z", environment=environment).split("\0")
@@ -102,28 +103,26 @@ def _add(mirror: Mirror, workspace: Workspace, option: str) -> None:
 def tracked_tree(mirror: Mirror, workspace: Workspace) -> str:
     """The tree of the last snapshot's files as they are on disk now: equal trees prove that none was changed since."""
     _add(mirror, workspace, "--update")
-    return mirror.git("write-tree", environment=_environment(workspace))
+    return mirror.git("write-tree", environment=environment_of(workspace))
 
 
 def clean(mirror: Mirror, workspace: Workspace) -> None:
     """Remove what came into the workspace after the last snapshot, except what the repository ignores."""
-    mirror.git("clean", "--quiet", "--force", "-d", "--", ".", cwd=workspace.path, environment=_environment(workspace))
+    mirror.git(
+        "clean", "--quiet", "--force", "-d", "--", ".", cwd=workspace.path, environment=environment_of(workspace)
+    )
 
 
-def commit(mirror: Mirror, tree: str, parent: str, message: str, run_id: str) -> str:
-    """One commit of `tree` on `parent`, kept under the run's ref; the same one again when it is there already."""
+def commit(mirror: Mirror, tree: str, parents: Sequence[str], message: str, run_id: str) -> str:
+    """One commit of `tree` on `parents`, kept under the run's ref; the same one again when it is there already."""
     ref = f"refs/agentd/runs/{run_id}/result"
     made = resolve(mirror, ref)
-    if made is not None and tree_of(mirror, made) == tree and parent_of(mirror, made) == parent:
+    if made is not None and tree_of(mirror, made) == tree and parents_of(mirror, made) == list(parents):
         return made
-    sha = mirror.git("commit-tree", tree, "-p", parent, stdin=message.encode(), environment=mirror.author.environment())
+    options = [word for parent in parents for word in ("-p", parent)]
+    sha = mirror.git("commit-tree", tree, *options, stdin=message.encode(), environment=mirror.author.environment())
     mirror.git("update-ref", ref, sha)
     return sha
-
-
-def parent_of(mirror: Mirror, sha: str) -> str:
-    """First parent of a commit, or an empty string."""
-    return mirror.git("rev-list", "--max-count=1", "--parents", sha).partition(" ")[2].partition(" ")[0]
 
 
 def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str, reader: Reader) -> str | None:
@@ -157,5 +156,5 @@ def diff_text(mirror: Mirror, base: str, head: str, limit_bytes: int = 200_000) 
     return text if len(text) <= limit_bytes else text[:limit_bytes] + "\n[cut]\n"
 
 
-def _environment(workspace: Workspace) -> dict[str, str]:
+def environment_of(workspace: Workspace) -> dict[str, str]:
     return {"GIT_INDEX_FILE": str(workspace.index), "GIT_WORK_TREE": str(workspace.path)}

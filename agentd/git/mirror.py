@@ -160,6 +160,11 @@ def tree_of(mirror: Mirror, sha: str) -> str:
         return repo.commit(sha).tree.hexsha
 
 
+def parents_of(mirror: Mirror, sha: str) -> list[str]:
+    """The parents of a commit, the first one first."""
+    return mirror.git("rev-list", "--max-count=1", "--parents", sha).split(" ")[1:]
+
+
 def is_ancestor(mirror: Mirror, ancestor: str, descendant: str) -> bool:
     with Repo(mirror.path) as repo:
         return bool(repo.is_ancestor(repo.commit(ancestor), repo.commit(descendant)))

@@ -18,6 +18,10 @@ class Synced:
     """commit that holds both the base and the branch; the branch itself on a conflict"""
     files: tuple[str, ...] = ()
     """paths in conflict"""
+    reason: str = ""
+    lockfiles: tuple[str, ...] = ()
+    merged_lockfiles: tuple[str, ...] = ()
+    marked: str = ""
 
 
 def sync(mirror: Mirror, branch_sha: str | None, base_sha: str) -> Synced:

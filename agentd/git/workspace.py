@@ -75,6 +75,12 @@ def note_kept(run_dir: Path, workspace: Workspace, commit: str) -> None:
     _record(run_dir, workspace, [*known["kept"], commit])
 
 
+def note_moved(run_dir: Path, workspace: Workspace, commit: str, start_sha: str) -> None:
+    """Note that the workspace was brought to this commit, and that work goes on from `start_sha`."""
+    known = json.loads((run_dir / "workspace.json").read_text())
+    _record(run_dir, Workspace(workspace.path, workspace.index, start_sha), [*known["kept"], commit])
+
+
 def _record(run_dir: Path, workspace: Workspace, kept: list[str]) -> None:
     known = {key: str(value) for key, value in asdict(workspace).items()}
     record = run_dir / "workspace.json"

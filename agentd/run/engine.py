@@ -24,7 +24,7 @@ VERSION_PREFIX = "agentd-run-"
 POLL_SECONDS = 0.5
 RESTING_POLL_SECONDS = 5.0
 """A look at the queue costs a few milliseconds, which add up to a percent of a core where nothing else happens."""
-STEPS = {"verify": "verify-", "publish": "push"}
+STEPS = {"verify": "verify-", "publish": "sync-"}
 """By the stage that a run may begin at, how the engine's step of it is called."""
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.errors import ConfigurationError
-from agentd.github.text import fence
+from agentd.github.text import fence, one_line
 from agentd.model import Contract, Profile, Task
 
 BUILT_IN = Path(__file__).with_name("prompt.md")
@@ -49,6 +50,27 @@ def with_feedback(prompt: str, verify_command: str, exit_status: int, output: st
         f"{prompt}\n## Your work so far did not pass\n\n"
         f"It stands in this folder. `{verify_command}` ended with {exit_status}; the end of its output:\n\n"
         f"{fence(tail)}\n\nMend it.\n"
+    )
+
+
+def with_refusal(prompt: str, refused: Sequence[str]) -> str:
+    """The prompt of a fix round after work that may not be published: the task again, and why."""
+    reasons = "\n".join(f"- {one_line(reason, 2_000)}" for reason in refused)
+    return (
+        f"{prompt}\n## Your work so far is not accepted\n\n"
+        f"It stands in this folder. What is wrong with it:\n\n{reasons}\n\nMend that.\n"
+    )
+
+
+def with_conflict(prompt: str, files: Sequence[str], told: str) -> str:
+    """The prompt of a run that goes on from a conflict: the task, and where both sides stand."""
+    listed = "\n".join(f"- {one_line(name, 500)}" for name in files)
+    return (
+        f"{prompt}\n## A conflict to resolve first\n\n"
+        f"Earlier work on this task stands in this folder, joined with what the base branch has become meanwhile. "
+        f"They conflict in the files below, where git has marked both sides (<<<<<<<, =======, >>>>>>>). Resolve each "
+        f"so that the task and the other change both hold, and leave no mark:\n\n{listed}\n\n"
+        f"What git said:\n\n{fence(told[-FEEDBACK_CHARACTERS:])}\n"
     )
 
 

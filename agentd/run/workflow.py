@@ -21,14 +21,17 @@ from agentd.run.claim import Abandoned, HeldElsewhere, claimed
 from agentd.run.context import Context
 from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
 from agentd.run.process import GuardianDied
-from agentd.run.prompt import with_feedback
-from agentd.run.stages import agent, finish, publish, start, verify
+from agentd.run.prompt import with_conflict, with_feedback, with_refusal
+from agentd.run.stages import agent, finish, publish, start, sync, verify
 from agentd.states import ACTIVE, RunState
 from agentd.store import holds, runs
 from agentd.store.connection import explain
 
-CONTRACT_VERSION = "2"
+CONTRACT_VERSION = "3"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
+
+MOST_LOOKS = 3
+"""How often one turn's work is verified because base or branch have moved; then it is published if it can be merged."""
 
 Result = dict[str, Any]
 _process: list[Context] = []
@@ -110,31 +113,46 @@ async def _carry(desk: Desk) -> Result:
         if desk.order.after:
             await start.announce_again(desk)
         await _step("announce", start.announce, desk)
-        work.began = began = await _step("synchronise", start.synchronise, desk)
-        made, verified = await _agent_until_verified(desk, work, began)
-        await _step("push", publish.push, desk, began, made)
+        work.began = await _step("synchronise", sync.synchronise, desk)
+        made, verified = await _agent_until_publishable(desk, work, work.began)
+        await _step("push", publish.push, desk, work.began, made)
         pull = await _step("open_pull", publish.open_pull, desk, verified)
         return await _step("hand_over", publish.hand_over, desk, pull)
     except RunEnd as end:
         return await _step("finish", finish.finish, desk, work.place, end)
 
 
-async def _agent_until_verified(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
-    """The agent's turns: after a failed verify it gets the output and another turn, a bounded number of times."""
-    prompt, session = desk.order.prompt, None
+async def _agent_until_publishable(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
+    """The agent's turns: after work that is not accepted it hears why and has another one, so often as is allowed."""
+    order, session = desk.order.prompt, None
+    prompt = with_conflict(order, began["conflicts"], began["told"]) if began["conflicts"] else order
     for turn in range(desk.context.settings.max_fix_rounds + 1):
-        made = await _step(f"agent-{turn}", _turn, desk, began, work.commit, turn, prompt, session)
-        work.commit = made["commit"]
-        verified = await _step(f"verify-{turn}", _verify, desk, began, made, turn)
+        made = await _step(f"agent-{turn}", _turn, desk, work.began, work.commit, turn, prompt, session)
+        session = made["session_id"]
+        if made["refused"]:
+            end, prompt = verify.refusal(made), with_refusal(order, made["refused"])
+            continue
+        made, verified = await _verified_on_base(desk, work, made, turn)
         if verified["passed"]:
             return made, verified
-        session = made["session_id"]
-        prompt = with_feedback(desk.order.prompt, desk.task.verify_command, verified["exit_status"], verified["output"])
-    raise RunEnd(
-        RunState.verify_failed,
-        f"`{desk.task.verify_command}` ended with {verified['exit_status']} after {turn + 1} turns of the agent",
-        detail=verify.fenced(verified["output"]),
-    )
+        end = verify.rejection(desk, verified, turn)
+        prompt = with_feedback(order, desk.task.verify_command, verified["exit_status"], verified["output"])
+    raise end
+
+
+async def _verified_on_base(desk: Desk, work: Work, made: Result, turn: int) -> tuple[Result, Result]:
+    """Verify what the agent made, and again what comes of it when base or branch have moved meanwhile."""
+    for look in range(MOST_LOOKS):
+        work.commit = made["commit"]
+        name = f"{turn}-{look}" if look else f"{turn}"
+        verified = await _step(f"verify-{name}", _verify, desk, work.began, made, f"verify-{name}")
+        if not verified["passed"]:
+            break
+        synced = await _step(f"sync-{name}", sync.again, desk, work.began, made, look == MOST_LOOKS - 1)
+        if not synced["moved"]:
+            break
+        work.began, made = synced["began"], synced["made"]
+    return made, verified
 
 
 async def _turn(desk: Desk, began: Result, kept: str, turn: int, prompt: str, session: str | None) -> Result:
@@ -144,9 +162,9 @@ async def _turn(desk: Desk, began: Result, kept: str, turn: int, prompt: str, se
     return outcome | await verify.collect(desk, place, began)
 
 
-async def _verify(desk: Desk, began: Result, made: Result, turn: int) -> Result:
+async def _verify(desk: Desk, began: Result, made: Result, name: str) -> Result:
     place = await start.workspace(desk, began, made["commit"])
-    return await verify.verify(desk, place, made, turn)
+    return await verify.verify(desk, place, made, name)
 
 
 def _end_of(error: GitError) -> RunEnd:

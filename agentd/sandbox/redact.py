@@ -127,6 +127,19 @@ class Redactor:
         return b"".join(pieces)
 
 
+def secrets_in(data: bytes, values: Iterable[str] = ()) -> tuple[bytes, ...]:
+    """Known values, tokens of known shapes and private keys in a whole text; not what merely stands where one would."""
+    known = tuple(value for value in _variants(values) if value in data)
+    shapes = {match.group() for literal, pattern in _RULES if literal in data for match in pattern.finditer(data)}
+    keys = {match.group() for match in _KEY.finditer(data)} if _KEY_START in data else set()
+    return (*known, *sorted(shapes), *sorted(keys))
+
+
+def masked(secret: bytes) -> str:
+    """A secret, so that who has it knows which one is meant and nobody else learns it."""
+    return f"{secret[:4].decode(errors='replace')}... ({len(secret)} characters)"
+
+
 def redact(text: str, values: Iterable[str] = ()) -> str:
     """A whole text without secrets."""
     redactor = Redactor(values)

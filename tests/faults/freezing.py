@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from agentd import cli
-from agentd.git import mirror
 from agentd.run.stages import publish, start
 
 POINTS: dict[str, tuple[Any, str, int]] = {
     "start label": (start, "set_status", 1),
     "start comment": (start, "upsert_sticky", 1),
-    "push": (mirror, "fetch", 2),
+    "push": (publish, "bring", 1),
     "pull request": (publish, "ensure_pull", 1),
     "label": (publish, "set_status", 1),
     "comment": (publish, "upsert_sticky", 1),

@@ -72,8 +72,8 @@ def test_work_goes_from_workspace_to_remote(there: Mirror, place: workspace.Work
     (place.path / "ignored").write_text("x")
     found = collect.snapshot(there, place)
     assert sorted(found.changed) == ["a.txt", "new.txt"]
-    sha = collect.commit(there, found.tree, place.start_sha, "feat(P0-01): t", "run-1")
-    assert collect.commit(there, found.tree, place.start_sha, "feat(P0-01): t", "run-1") == sha
+    sha = collect.commit(there, found.tree, [place.start_sha], "feat(P0-01): t", "run-1")
+    assert collect.commit(there, found.tree, [place.start_sha], "feat(P0-01): t", "run-1") == sha
     push.push_branch(there, TASK, sha, None)
     mirror.fetch(there, TASK)
     assert mirror.remote_branch(there, TASK) == sha
@@ -145,7 +145,7 @@ def test_nothing_in_the_workspace_runs_in_the_supervisor(
     fired.unlink(missing_ok=True)
     collect.keep_commits(there, place, "run-1", on_host(place))
     found = collect.snapshot(there, place)
-    sha = collect.commit(there, found.tree, place.start_sha, "m", "run-1")
+    sha = collect.commit(there, found.tree, [place.start_sha], "m", "run-1")
     collect.tracked_tree(there, place)
     collect.diff_text(there, place.start_sha, sha)
     sync.merge_tree(there, sha, place.start_sha)
@@ -181,7 +181,7 @@ def test_a_bent_repository_is_refused_and_its_files_are_saved_all_the_same(
 def test_a_push_never_goes_over_what_was_not_seen(there: Mirror, place: workspace.Workspace, source: Path) -> None:
     theirs = commit(source, {"person.txt": "p"}, branch=branch_of(TASK))
     (place.path / "a.txt").write_text("agent\n")
-    sha = collect.commit(there, collect.snapshot(there, place).tree, place.start_sha, "m", "run-1")
+    sha = collect.commit(there, collect.snapshot(there, place).tree, [place.start_sha], "m", "run-1")
     for expected in (None, place.start_sha):
         with pytest.raises(push.Outdated):
             push.push_branch(there, TASK, sha, expected)

@@ -18,7 +18,7 @@ def made(there: Mirror, place: workspace.Workspace, run_dir: Path, text: str) ->
     """A turn of the agent, and the commit that its end becomes."""
     (place.path / "a.txt").write_text(text)
     tree = collect.snapshot(there, place).tree
-    sha = collect.commit(there, tree, place.start_sha, f"feat: {text}", "run-1")
+    sha = collect.commit(there, tree, [place.start_sha], f"feat: {text}", "run-1")
     workspace.note_kept(run_dir, place, sha)
     return sha
 

@@ -7,41 +7,45 @@ from typing import Any
 from agentd.errors import ClaimLost, GitHubError, UndeclaredTransition
 from agentd.git import mirror as git_mirror
 from agentd.git.push import Outdated, push_branch
-from agentd.git.sync import Synced, merge_tree
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, ensure_pull, find_pulls
 from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
-from agentd.run.stages.start import bring, conflict, drop
+from agentd.run.stages.start import bring, drop
+from agentd.run.stages.sync import unpublished_ref
 from agentd.states import RunState
 from agentd.store import runs
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
-    """Push the verified commit, if it can be merged into the base as it is now. Raises RunEnd."""
+    """Push the verified commit, unless somebody has moved the branch since the last look at it. Raises RunEnd."""
     context, commit, task_id = desk.context, collected["commit"], desk.task.task_id
     desk.require_wanted()
     desk.move(RunState.publishing, base_sha=start["base"], head_sha=commit)
 
+    tries = 0
+
     def send() -> None:
-        base = git_mirror.fetch(context.mirror, task_id)
+        nonlocal tries
+        tries += 1
+        if tries > 1:  # the push before this one may have arrived
+            git_mirror.fetch(context.mirror, task_id)
         there = git_mirror.remote_branch(context.mirror, task_id)
         if there == commit:
             return
         if (there or "") != start["branch"]:
             raise Outdated(f"{desk.run.branch}: somebody pushed {there} while the run was under way")
         bring(desk, commit)
-        _, files = merge_tree(context.mirror, commit, base)
-        if files:
-            raise conflict(desk, Synced("conflict", commit, files), base)
         desk.holding.check()
         push_branch(context.mirror, task_id, commit, there, desk.holding.name)
 
     try:
         await outside(desk, "push", send)
     except Outdated as error:
+        context.mirror.git("update-ref", unpublished_ref(task_id), commit)
         raise RunEnd(RunState.conflict_retry, str(error), cause="conflict") from None
+    context.mirror.git("update-ref", "-d", unpublished_ref(task_id))
     return {}
 
 

@@ -14,11 +14,14 @@ from agentd.agents import LaunchSpec
 from agentd.agents.environment import base_environment
 from agentd.errors import ClaimLost, ConfigurationError, GitError
 from agentd.git import collect as git_collect
+from agentd.git.changes import with_markers
 from agentd.git.mirror import tree_of
 from agentd.git.workspace import Workspace, note_kept
-from agentd.model import Profile
+from agentd.github.text import one_line
+from agentd.model import Profile, Verdict
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed, programs_in, reading
+from agentd.run.judging import judge_diff
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of
 from agentd.run.stages.start import keep
 from agentd.states import RunState
@@ -27,38 +30,69 @@ OUTPUT_CHARACTERS = 8_000
 
 
 async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[str, Any]:
-    """Commit what the agent left: {commit, tree, changed}. Raises RunEnd when there is nothing, or nothing usable."""
+    """Commit what the agent left, and judge it: {commit, tree, refused}.
+
+    `refused` says what of it may not be published; then `commit` is empty, and stays on this host. Raises RunEnd when
+    there is nothing, or nothing usable.
+    """
     context, task = desk.context, desk.task
+    mirror = context.mirror
     try:
         with reading(desk, place) as reader:
-            await asyncio.to_thread(git_collect.keep_commits, context.mirror, place, desk.run.run_id, reader)
-        found = await asyncio.to_thread(git_collect.snapshot, context.mirror, place)
+            await asyncio.to_thread(git_collect.keep_commits, mirror, place, desk.run.run_id, reader)
+        found = await asyncio.to_thread(git_collect.snapshot, mirror, place)
     except (GitError, ConfigurationError) as error:
         raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}") from None
     if found.nested:
         names = ", ".join(found.nested)
         raise RunEnd(RunState.failed, f"the agent left a git repository inside the working tree: {names}")
-    if found.tree == tree_of(context.mirror, start["base"]):
+    if found.tree == tree_of(mirror, start["base"]) and not start["conflicts"]:
         raise RunEnd(RunState.no_changes, "the agent ended without changing anything")
-    if found.tree == tree_of(context.mirror, start["start"]):
+    if found.tree == tree_of(mirror, start["start"]) and not start["conflicts"]:
         commit = start["start"]  # the branch had the work already, from an earlier run
     else:
         message = f"feat({task.task_id}): {task.title}\n\nRun: {desk.run.run_id}\nIssue: #{task.issue_number}\n"
         commit = await asyncio.to_thread(
-            git_collect.commit, context.mirror, found.tree, start["start"], message, desk.run.run_id
+            git_collect.commit, mirror, found.tree, start["parents"], message, desk.run.run_id
         )
+    refused = [_said(verdict) for verdict in await asyncio.to_thread(judge_diff, desk, start["start"], found.tree)]
+    if marked := await asyncio.to_thread(with_markers, mirror, commit, start["conflicts"]):
+        refused.append(f"marks of the conflict are still in {', '.join(marked)}")
     note_kept(desk.run_dir, place, commit)
+    if refused:
+        return {"commit": "", "tree": found.tree, "refused": refused, "marked": bool(marked)}
     await keep(desk, commit)
-    return {"commit": commit, "tree": found.tree, "changed": list(found.changed)}
+    return {"commit": commit, "tree": found.tree, "refused": []}
 
 
-async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], turn: int) -> dict[str, Any]:
+def _said(verdict: Verdict) -> str:
+    limit = f" (limit: {verdict.limit})" if verdict.limit else ""
+    return f"{verdict.observed}{limit}: {', '.join(verdict.evidence)}. {verdict.action}"
+
+
+def refusal(made: dict[str, Any]) -> RunEnd:
+    """The end of a run whose last turn left what may not be published."""
+    detail = "\n".join(f"- {one_line(reason, 2_000)}" for reason in made["refused"])
+    if made["marked"]:
+        return RunEnd(RunState.conflict_retry, "the conflict was not resolved", cause="conflict", detail=detail)
+    return RunEnd(RunState.halted, "what the agent left may not be published", detail=detail)
+
+
+def rejection(desk: Desk, verified: dict[str, Any], turn: int) -> RunEnd:
+    """The end of a run whose last turn did not pass."""
+    return RunEnd(
+        RunState.verify_failed,
+        f"`{desk.task.verify_command}` ended with {verified['exit_status']} after {turn + 1} turns of the agent",
+        detail=fenced(verified["output"]),
+    )
+
+
+async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: str) -> dict[str, Any]:
     """Run the verify command: {passed, exit_status, output}. Raises RunEnd when it changed or never ended."""
     context, settings, task = desk.context, desk.context.settings, desk.task
     command = task.verify_command
     desk.require_wanted()
     desk.move(RunState.verifying)
-    name = f"verify-{turn}"
     context.emit("verify_started", desk.run, {"verify_command": command})
     ended = conclusive(desk, name)
     if ended is None:
