@@ -124,11 +124,11 @@ def _problems(error: ValidationError, origins: Mapping[str, str]) -> str:
     return "; ".join(lines)
 
 
-def require_repo(settings: Settings) -> None:
-    """Raises ConfigurationError naming what is missing: the repository or the token."""
+def require_repo(settings: Settings, *, token: bool = True) -> None:
+    """Raises ConfigurationError naming what is missing: the repository or, unless it is not needed, the token."""
     if not settings.repo:
         raise ConfigurationError("no repository: set REPO=owner/name, `repo` in agentd.toml, or --repo")
-    if not settings.token.get_secret_value():
+    if token and not settings.token.get_secret_value():
         raise ConfigurationError(
             "no GitHub token: set EXECUTOR_BOT_TOKEN (or GITHUB_TOKEN, GH_TOKEN), or log in with `gh auth login`"
         )

@@ -19,6 +19,7 @@ from agentd.cli import (
     practice,
     reset,
     runs,
+    salvage,
     start,
     status,
     stop,
@@ -54,6 +55,7 @@ app.command()(demo.demo)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(runs.app, name="runs")
 app.add_typer(claims.app, name="claims")
+app.add_typer(salvage.app, name="salvage")
 app.add_typer(workers.app, name="workers")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")

@@ -41,7 +41,7 @@ def follow(run_id: RunId = None, config: ConfigFile = None) -> None:
                 output.seek(position)
                 while received := output.read(1 << 16):
                     position += len(received)
-                    typer.echo(_printable(received), nl=False)
+                    typer.echo(printable(received), nl=False)
         if run is None or run.state not in ACTIVE:
             break
         time.sleep(0.3)
@@ -49,6 +49,6 @@ def follow(run_id: RunId = None, config: ConfigFile = None) -> None:
         typer.echo(f"\nrun {run_id}: {run.state} {run.pr_url or run.reason}", err=True)
 
 
-def _printable(data: bytes) -> str:
+def printable(data: bytes) -> str:
     """Text without what could move a terminal's cursor or change its settings: an agent's output is untrusted."""
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in data.decode(errors="replace"))

@@ -12,7 +12,7 @@ from agentd.policy.diff import SYMLINK, Change
 BINARY_BYTES = 8_000
 """How far git looks for a NUL byte (xdiff-interface.c, buffer_is_binary)."""
 
-MARKS = re.compile(rb"^<{7} .*?^={7}$.*?^>{7} ", re.MULTILINE | re.DOTALL)
+MARKS = (re.compile(rb"^<{7} ", re.MULTILINE), re.compile(rb"^>{7} ", re.MULTILINE))
 """What git writes around the two sides of a conflict (merge-tree names the commits behind the arrows)."""
 
 
@@ -62,7 +62,10 @@ def is_binary(content: bytes) -> bool:
 
 def with_markers(mirror: Mirror, commit: str, paths: Iterable[str]) -> tuple[str, ...]:
     """Those of the files in which the marks of a conflict stand."""
-    listed = mirror.git("ls-tree", "-z", "--full-tree", commit, "--", *(f":(literal){path}" for path in paths))
+    wanted = [f":(literal){path}" for path in paths]
+    if not wanted:
+        return ()
+    listed = mirror.git("ls-tree", "-z", "--full-tree", commit, "--", *wanted)
     found = {}
     for entry in filter(None, listed.split("\0")):
         header, _, path = entry.partition("\t")
@@ -70,4 +73,4 @@ def with_markers(mirror: Mirror, commit: str, paths: Iterable[str]) -> tuple[str
         if kind == "blob" and mode != SYMLINK:
             found[path] = sha
     texts = blobs(mirror, found.values())
-    return tuple(path for path, sha in found.items() if MARKS.search(texts[sha]))
+    return tuple(path for path, sha in found.items() if all(mark.search(texts[sha]) for mark in MARKS))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from agentd.errors import GitError
 from agentd.git.mirror import Mirror, parents_of, resolve, tree_of
+from agentd.git.salvage import Manifest, message, salvage_ref
 from agentd.git.workspace import Workspace, check_untampered
 
 GITLINK = "160000"
@@ -126,27 +127,37 @@ def commit(mirror: Mirror, tree: str, parents: Sequence[str], message: str, run_
 
 
 def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str, reader: Reader) -> str | None:
-    """Salvage: the workspace's content on `refs/agentd/salvage/<task>/<run>`; None when there was nothing to save.
+    """Salvage: the workspace's content on the run's salvage ref; None when there was nothing to save.
 
     Works on whatever the agent left; a repository that was tampered with loses its own commits' names, no file.
     """
+    commits = f"refs/agentd/runs/{run_id}/heads/"
     try:
         keep_commits(mirror, workspace, run_id, reader)
     except GitError as error:
-        why = f"{why}\n\nThe workspace's own commits could not be imported: {error}"
+        commits = f"could not be imported: {error}"
     found = snapshot(mirror, workspace)
     if not found.changed:
         return None
-    message = f"salvage({task_id}): work of run {run_id}\n\n{why}\n"
+    manifest = Manifest(
+        task_id,
+        run_id,
+        why,
+        workspace.start_sha,
+        found.changed,
+        len(found.changed),
+        found.nested,
+        commits,
+    )
     sha = mirror.git(
         "commit-tree",
         found.tree,
         "-p",
         workspace.start_sha,
-        stdin=message.encode(errors="replace"),
+        stdin=message(manifest).encode(errors="replace"),
         environment=mirror.author.environment(),
     )
-    mirror.git("update-ref", f"refs/agentd/salvage/{task_id}/{run_id}", sha)
+    mirror.git("update-ref", salvage_ref(task_id, run_id), sha)
     return sha
 
 

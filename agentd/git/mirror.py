@@ -42,21 +42,31 @@ class Mirror:
 
 def open_mirror(settings: Settings) -> Mirror:
     """The repository's mirror below the state directory, made when it is not there."""
-    owner, name = settings.repo.split("/")
-    path = settings.state_dir / "mirrors" / owner / f"{name}.git"
-    mirror = Mirror(
-        path,
-        settings.remote_url,
-        settings.token.get_secret_value(),
-        settings.base_branch,
-        Author(settings.agent_git_name, settings.agent_git_email),
-    )
+    mirror = _mirror_of(settings)
+    path = mirror.path
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with mirror.locked():
         if not (path / "HEAD").is_file():
             git("init", "--quiet", "--bare", str(path), cwd=path.parent)
             mirror.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=b"")
     return mirror
+
+
+def known_mirror(settings: Settings) -> Mirror | None:
+    """The repository's mirror if there is one; nothing is made."""
+    mirror = _mirror_of(settings)
+    return mirror if (mirror.path / "HEAD").is_file() else None
+
+
+def _mirror_of(settings: Settings) -> Mirror:
+    owner, name = settings.repo.split("/")
+    return Mirror(
+        settings.state_dir / "mirrors" / owner / f"{name}.git",
+        settings.remote_url,
+        settings.token.get_secret_value(),
+        settings.base_branch,
+        Author(settings.agent_git_name, settings.agent_git_email),
+    )
 
 
 def fetch(mirror: Mirror, task_id: str | None = None) -> str:

@@ -173,7 +173,10 @@ def test_where_the_profile_says_so_only_a_person_resolves(here: Installation) ->
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("os.makedirs('.github/workflows'); open('.github/workflows/x.yml', 'w').write('on: push')", "a protected path"),
+        (
+            "os.makedirs('.github/workflows'); open('.github/workflows/x.yml', 'w').write('on: push')",
+            "a protected path",
+        ),
         ("open('blob', 'wb').write(bytes(100))", "a binary file"),
         ("os.symlink('/etc/passwd', 'link')", "a symbolic link leads out of the tree"),
         ("[open(f'f{n}', 'w') for n in range(101)]", "102 files are changed"),
