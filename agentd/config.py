@@ -95,6 +95,21 @@ class DiffSettings(Frozen):
         return value
 
 
+class Retention(Frozen):
+    """`[retention]`: when what is left of runs is cleaned up. Nothing goes before its content is proven to be kept."""
+
+    every_minutes: float = Field(default=60.0, ge=0)
+    """How often the supervisor cleans up; 0 leaves it to `agentd clean`."""
+    workspace_hours: float = Field(default=24.0, ge=0)
+    """How long the workspace of a run stays after its end."""
+    workspaces_max_gib: float = Field(default=20.0, ge=0)
+    """Disk of all workspaces of ended runs together, in GiB; the oldest go earlier when it is more. 0 is no limit."""
+    run_days: float = Field(default=30.0, ge=0)
+    """How long the files of a run (the agent's home, results, logs) stay after its end."""
+    salvage_days: float = Field(default=90.0, ge=0)
+    """How long salvaged work is kept; 0 is for ever."""
+
+
 class Settings(Frozen):
     """All of agentd's settings."""
 
@@ -171,6 +186,7 @@ class Settings(Frozen):
     retries: Retries = Retries()
     claim: ClaimSettings = ClaimSettings()
     diff: DiffSettings = DiffSettings()
+    retention: Retention = Retention()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))

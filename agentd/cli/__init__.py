@@ -8,6 +8,7 @@ import typer
 
 from agentd.cli import (
     claims,
+    clean,
     config,
     demo,
     doctor,
@@ -49,6 +50,7 @@ app.command()(stop.restart)
 app.command()(pause.pause)
 app.command()(pause.resume)
 app.command()(reset.reset)
+app.command()(clean.clean)
 app.command()(doctor.doctor)
 app.command()(init.init)
 app.command()(demo.demo)

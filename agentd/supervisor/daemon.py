@@ -24,6 +24,7 @@ from agentd.run.process import tree_is_gone
 from agentd.store import executors, runs
 from agentd.store.connection import bind, open_store
 from agentd.store.projections import project
+from agentd.supervisor.cleanup import clean_up
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
 from agentd.supervisor.tick import Memory, Tick, tick
@@ -93,6 +94,7 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
                 try:
                     told(await tick(context, memory))
                     project(context.store, context.settings.state_dir, context.settings.log_dir)
+                    _clean_up(context, memory, remote=True)
                     await _rest(context, memory, stop)
                 except StoreError as error:
                     await _without_store(context, memory, error, stop)
@@ -112,6 +114,7 @@ async def work(context: Context, told: Callable[[str], None]) -> None:
                     for run_id in await host.go_on() + await host.take():
                         told(f"carry {run_id}")
                     _heed(context)
+                    _clean_up(context, memory, remote=False)
                     await host.rest(not context.carried)
                     await _pause(stop, WORKER_SECONDS)
                 except StoreError as error:
@@ -200,6 +203,22 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
         _heed(context)
         await asyncio.to_thread(memory.host.beat)
         await memory.host.go_on()
+
+
+def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
+    """Clean up beside everything else, from time to time. What it cannot do it tries again then."""
+    minutes, now = context.settings.retention.every_minutes, context.clock.boottime()
+    if not minutes or now < memory.clean_up_due or (memory.cleaning is not None and not memory.cleaning.done()):
+        return
+    memory.clean_up_due = now + minutes * 60
+
+    async def act() -> None:
+        try:
+            await asyncio.to_thread(clean_up, context, remote=remote)
+        except (AgentdError, OSError) as error:
+            print(f"agentd: clean-up: {error}", file=sys.stderr, flush=True)
+
+    memory.cleaning = asyncio.create_task(act())
 
 
 async def _trees_gone(context: Context, run_ids: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError
 from agentd.git.collect import save
 from agentd.git.push import RefusedRef
+from agentd.git.salvage import salvage_ref
 from agentd.git.workspace import Workspace
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
@@ -78,17 +79,27 @@ async def _save(desk: Desk, find: Find, why: str) -> tuple[str, bool]:
 
     Never raises: an end must be recorded.
     """
-    mirror, run_id, place = desk.context.mirror, desk.run.run_id, None
+    place = None
     try:
         place = await find()
-        if place is None or not place.path.is_dir():
-            return "", True
-        with reading(desk, place) as reader:
-            saved = await asyncio.to_thread(save, mirror, place, desk.task.task_id, run_id, why, reader)
+        saved = await asyncio.to_thread(save_work, desk, place, why) if place is not None else ""
     except (GitError, ConfigurationError) as error:
         desk.context.emit("run_failed", desk.run, {"reason": f"salvage failed: {error}"}, status="failed")
         return (f"the workspace itself, {place.path}, because saving it failed: {error}" if place else ""), False
-    return (f"`refs/agentd/salvage/{desk.task.task_id}/{run_id}`" if saved else ""), True
+    return (f"`{saved}`" if saved else ""), True
+
+
+def save_work(desk: Desk, place: Workspace, why: str) -> str:
+    """Keep the workspace's content on the run's salvage ref, which is returned; empty when there is none to keep.
+
+    Raises GitError, ConfigurationError.
+    """
+    task_id, run_id = desk.task.task_id, desk.run.run_id
+    if not place.path.is_dir():
+        return ""
+    with reading(desk, place) as reader:
+        saved = save(desk.context.mirror, place, task_id, run_id, why, reader)
+    return salvage_ref(task_id, run_id) if saved else ""
 
 
 def _settle(desk: Desk, end: RunEnd) -> RunState:
