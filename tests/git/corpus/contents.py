@@ -22,6 +22,7 @@ def pointer(oid: str) -> str:
 
 
 LFS: dict[str, Content] = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer("0")}
+MODULE: dict[str, Content] = {"kept": "k\n", "lib": submodule(LINKED[0])}
 BLOCK = "if a:\n    one()\n    two()\nelse:\n    three()\n"
 HUGE = numbered(150_000)
 LOST = numbered(150_000, l5="task")
@@ -146,7 +147,7 @@ SCENARIOS = [
     Scenario(
         "T10-submodule",
         "a submodule moved on both sides, to commits that nobody has here",
-        *("conflict", {"kept": "k\n", "lib": submodule(LINKED[0])}),
+        *("conflict", MODULE),
         up({"lib": submodule(LINKED[1])}),
         task({"lib": submodule(LINKED[2])}),
         files=("lib",),
@@ -154,7 +155,7 @@ SCENARIOS = [
     Scenario(
         "T10-submodule-one-side",
         "a submodule moved by the task only",
-        *("rebase", {"kept": "k\n", "lib": submodule(LINKED[0])}, up({"u": "u\n"})),
+        *("rebase", MODULE, up({"u": "u\n"})),
         task({"lib": submodule(LINKED[2])}),
     ),
     Scenario(
