@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from agentd.errors import GitError
 from agentd.git.mirror import Mirror
@@ -35,13 +34,6 @@ class Commit:
         """When it was committed, in seconds since 1970; 0 when the date cannot be read."""
         date = self.committer.rpartition(b"> ")[2].split(b" ")[0]
         return int(date) if date.isdigit() else 0
-
-
-class Listed(NamedTuple):
-    """A commit of a range; `landed`: the other side has a commit with the same patch."""
-
-    sha: str
-    landed: bool
 
 
 def read_commits(mirror: Mirror, shas: Sequence[str]) -> list[Commit]:
@@ -124,17 +116,7 @@ def merge_bases(mirror: Mirror, one: str, other: str) -> tuple[str, ...]:
     return tuple(mirror.git("merge-base", "--all", one, other, accept=(0, 1)).split())
 
 
-def list_range(mirror: Mirror, branch: str, base: str, without: str, squashed: str) -> tuple[list[Listed], bool]:
-    """What the branch has and the base and `without` have not, oldest first, and whether `squashed` landed on the base.
-
-    A commit has landed when the base has gained one with the same patch id since they parted, as `git rebase` sees it.
-    """
-    marked = mirror.git(
-        "rev-list",
-        *("--cherry-mark", "--right-only", "--reverse", "--topo-order"),
-        f"{base}...{branch}",
-        squashed,
-        *([f"^{without}"] if without else []),
-    )
-    listed = [Listed(line[1:], line.startswith("=")) for line in marked.splitlines()]
-    return [commit for commit in listed if commit.sha != squashed], Listed(squashed, True) in listed
+def list_range(mirror: Mirror, branch: str, *without: str) -> list[str]:
+    """The commits that the branch has and the others have not, oldest first."""
+    options = ("--reverse", "--topo-order")
+    return mirror.git("rev-list", *options, branch, *(f"^{sha}" for sha in without)).splitlines()

@@ -24,7 +24,11 @@ class Picked:
 
 
 def pick(
-    mirror: Mirror, commits: Sequence[tuple[Commit, Commit]], landed: set[str], base: Commit, manifests_of: ManifestsOf
+    mirror: Mirror,
+    commits: Sequence[tuple[Commit, Commit]],
+    landed: frozenset[str],
+    base: Commit,
+    manifests_of: ManifestsOf,
 ) -> Picked | Refusal:
     """Each commit, given with its parent, on top of the base; a refusal when one does not go there.
 
@@ -42,6 +46,9 @@ def pick(
             dropped.append(commit.sha)
             continue
         merged = _picked(mirror, commit, parent, tree)
+        if merged.clean and merged.tree == tree:
+            dropped.append(commit.sha)
+            continue
         here: Taken = {}
         if not merged.clean:
             found = takeable(mirror, merged, 2, base.tree, manifests_of)
@@ -52,9 +59,6 @@ def pick(
         if isinstance(after, Refusal):
             return after
         taken = {**here, **taken}
-        if after == tree and not here:
-            dropped.append(commit.sha)
-            continue
         tree = after
         tip = recommit(mirror, commit, tree, tip)
     shas = [commit.sha for commit, _ in commits]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from agentd.git.commits import Commit, list_range, merge_bases, merge_commit, read_commits, throw_away
+from agentd.git.landed import landed
 from agentd.git.lock_conflicts import ManifestsOf, Refusal, Taken, erased, merged_as_text, no_lockfiles, takeable
 from agentd.git.merging import Merged, explained, merge, merge_tree
 from agentd.git.mirror import Mirror, resolve
@@ -91,8 +92,8 @@ def sync(
     if not shared and not rewritten:
         return Synced("conflict", branch_sha, reason="the branch and the base have no common history")
     parted = _part(mirror, branch_sha, base_sha, recorded_base if rewritten else shared[0], rewritten)
-    landed = parted.squashed or (parted.merged.clean and parted.merged.tree == parted.base.tree)
-    if landed and parted.branch.tree != parted.fork.tree:
+    nothing_new = parted.squashed or (parted.merged.clean and parted.merged.tree == parted.base.tree)
+    if nothing_new and parted.branch.tree != parted.fork.tree:
         shas = tuple(commit.sha for commit in parted.commits)
         return Synced("clean", base_sha, reason="the branch's change is on the base already", dropped=shas)
     refusal = Refusal()
@@ -128,14 +129,16 @@ def _is_own(mirror: Mirror, commit: Commit) -> bool:
 def _part(mirror: Mirror, branch_sha: str, base_sha: str, fork_sha: str, rewritten: bool) -> _Parted:
     branch, base, fork = read_commits(mirror, (branch_sha, base_sha, fork_sha))
     net = throw_away(mirror, branch.tree, fork_sha)
-    listed, squashed = list_range(mirror, branch_sha, base_sha, fork_sha if rewritten else "", net)
+    dropped = (fork_sha,) if rewritten else ()
+    listed = list_range(mirror, branch_sha, base_sha, *dropped)
+    there = landed(mirror, {*listed, net}, branch_sha, base_sha, *dropped)
     # Where the base was rewritten git's own merge base lies below what was dropped, and would bring that back.
     ours, theirs = (net, throw_away(mirror, base.tree, fork_sha)) if rewritten else (branch_sha, base_sha)
     return _Parted(
         *(branch, base, fork, rewritten),
-        commits=tuple(read_commits(mirror, [commit.sha for commit in listed])),
-        landed=frozenset(commit.sha for commit in listed if commit.landed),
-        squashed=squashed,
+        commits=tuple(read_commits(mirror, listed)),
+        landed=there,
+        squashed=net in there,
         merged=merge(mirror, ours, theirs),
         names={ours: "the branch", theirs: "the base"},
     )
@@ -145,7 +148,7 @@ def _rebased(mirror: Mirror, parted: _Parted, manifests_of: ManifestsOf) -> Sync
     # Without merges each commit's parent is the one before it, and the first one's is the fork.
     parents = (parted.fork, *parted.commits)
     pairs = tuple(zip(parted.commits, parents, strict=False))
-    picked = pick(mirror, pairs, set(parted.landed), parted.base, manifests_of)
+    picked = pick(mirror, pairs, parted.landed, parted.base, manifests_of)
     if isinstance(picked, Refusal):
         return picked
     count = len(pairs) - len(picked.dropped)

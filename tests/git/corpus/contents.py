@@ -24,8 +24,7 @@ def pointer(oid: str) -> str:
 LFS: dict[str, Content] = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer("0")}
 MODULE: dict[str, Content] = {"kept": "k\n", "lib": submodule(LINKED[0])}
 BLOCK = "if a:\n    one()\n    two()\nelse:\n    three()\n"
-HUGE = numbered(150_000)
-LOST = numbered(150_000, l5="task")
+HUGE = numbered(20_000).replace("line", "a rather long line, so that there are not too many of them, and " * 2)
 
 SCENARIOS = [
     Scenario(
@@ -45,10 +44,10 @@ SCENARIOS = [
     Scenario(
         "T01-several-files",
         "conflicts in many files are all named",
-        *("conflict", {f"f{n}": TEXT for n in range(5)}),
-        up({f"f{n}": numbered(l1="up") for n in range(5)}),
-        task({f"f{n}": numbered(l1="task") for n in range(5)}),
-        files=tuple(f"f{n}" for n in range(5)),
+        *("conflict", {f"f{n}": TEXT for n in range(40)}),
+        up({f"f{n}": numbered(l1="up") for n in range(40)}),
+        task({f"f{n}": numbered(l1="task") for n in range(40)}),
+        files=tuple(f"f{n}" for n in range(40)),
     ),
     Scenario(
         "T02-modify-delete",
@@ -121,6 +120,15 @@ SCENARIOS = [
         up({"d/a.txt": None, "d/b.txt": None, "e/a.txt": TEXT, "e/b.txt": TEXT + "b\n"}),
         task({"d/new.txt": "new\n"}),
         files=("e/new.txt",),
+    ),
+    Scenario(
+        "T06-folder-split-upstream",
+        "upstream moves a folder's files to two others, the task adds one: a conflict in which no file takes part",
+        *("conflict", {"d/a.txt": TEXT, "d/b.txt": numbered(9, l1="other")}),
+        up({"d/a.txt": None, "d/b.txt": None, "e/a.txt": TEXT, "f/b.txt": numbered(9, l1="other")}),
+        task({"d/new.txt": "new\n"}),
+        files=("d",),
+        reason="directory rename split",
     ),
     Scenario(
         "T07-add-add",
@@ -226,6 +234,20 @@ SCENARIOS = [
         files=("p.py",),
     ),
     Scenario(
+        "T17-whitespace-only",
+        "both re-indent the same block, differently: `git rebase` takes that for the same change and drops the task's",
+        *("conflict", {"p.py": BLOCK}, up({"p.py": BLOCK.replace("    ", "\t")})),
+        task({"p.py": BLOCK.replace("    ", "  ")}),
+        files=("p.py",),
+    ),
+    Scenario(
+        "T17-whitespace-only-first",
+        "the same in the first of two commits: it must not be dropped",
+        *("conflict", {"p.py": BLOCK}, up({"p.py": BLOCK.replace("    ", "\t")})),
+        task({"p.py": BLOCK.replace("    ", "  ")}, {"n": "n\n"}),
+        files=("p.py",),
+    ),
+    Scenario(
         "T18-no-end-of-line",
         "both change a file without a last line end, at its two ends",
         *("rebase", {"a.txt": TEXT + "end"}, up({"a.txt": TEXT + "END"}), task({"a.txt": numbered(l3="t") + "end"})),
@@ -248,7 +270,7 @@ SCENARIOS = [
     Scenario(
         "T21-huge-file",
         "a text of megabytes changed at both ends",
-        *("rebase", {"h": HUGE}, up({"h": numbered(150_000, l149990="up")}), task({"h": LOST})),
+        *("rebase", {"h": HUGE}, up({"h": HUGE + "up\n"}), task({"h": "task\n" + HUGE})),
     ),
     Scenario(
         "T23-lfs-pointer",

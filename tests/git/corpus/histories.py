@@ -42,6 +42,14 @@ SCENARIOS = [
         dropped=1,
     ),
     Scenario(
+        "H03-squash-merged-with-more-human-commits",
+        "as part of a larger commit, of a branch that a person had committed to",
+        *("base", TEXT),
+        [Step({"a.txt": numbered(l3="task", l19="more")}, by=PERSON)],
+        [Step({"a.txt": numbered(l3="task")}, by=PERSON)],
+        dropped=1,
+    ),
+    Scenario(
         "H03-squash-merged-human-commits",
         "a squash of a branch that a person had committed to",
         *("base", TEXT),
