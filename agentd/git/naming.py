@@ -31,6 +31,11 @@ def work_ref(task_id: str) -> str:
     return f"refs/agentd/work/{_checked(task_id)}"
 
 
+def base_ref(task_id: str) -> str:
+    """`refs/agentd/base/<task id>` in the mirror: the base that the task's branch was last synced onto."""
+    return f"refs/agentd/base/{_checked(task_id)}"
+
+
 def _checked(task_id: str) -> str:
     if not TASK_ID.fullmatch(task_id):
         raise ConfigurationError(f"{task_id!r} is not a task id; expected P0-01 to P3-99 or issue-<number>")
