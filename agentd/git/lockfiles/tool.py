@@ -48,8 +48,8 @@ class Refused:
     """Lockfiles that could not be regenerated; nothing was changed."""
 
     reason: str
-    kind: Literal["tool", "unreachable", "failed", "timeout", "touched", "provenance", "unreadable"]
-    """`tool`: not installed, or of another version; `touched`: other files were changed"""
+    kind: Literal["disabled", "tool", "unreachable", "failed", "timeout", "touched", "provenance", "unreadable"]
+    """`disabled`: the settings say so; `tool`: not installed, or of another version; `touched`: other files changed"""
     findings: tuple[Finding, ...] = ()
 
 
