@@ -12,6 +12,8 @@ from agentd.git.lockfiles.manager import Manager
 from agentd.git.lockfiles.reading import Table, hashes, string, table, yaml_table
 
 NEEDS = ("dependencies", "optionalDependencies", "devDependencies")
+ALWAYS = ("--ignore-scripts", "--ignore-pnpmfile", "--store-dir", "{home}/pnpm")
+"""Without a store of its own it makes one in the tree, when that is another file system than the home."""
 _KEY = re.compile(r"/?(@[^/@]+/[^@]+|[^@]+)@(.+)")
 
 
@@ -85,11 +87,8 @@ MANAGER = Manager(
     lockfiles=("pnpm-lock.yaml",),
     manifests=("package.json", "pnpm-workspace.yaml"),
     program="pnpm",
-    regenerate=(
-        *("pnpm", "install", "--lockfile-only", "--no-frozen-lockfile"),
-        *("--ignore-scripts", "--ignore-pnpmfile"),
-    ),
-    check=("pnpm", "install", "--lockfile-only", "--frozen-lockfile", "--ignore-scripts", "--ignore-pnpmfile"),
+    regenerate=("pnpm", "install", "--lockfile-only", "--no-frozen-lockfile", *ALWAYS),
+    check=("pnpm", "install", "--lockfile-only", "--frozen-lockfile", *ALWAYS),
     read=read,
     requirements=manifests.node,
     hosts=("registry.npmjs.org",),

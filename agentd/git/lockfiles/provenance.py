@@ -193,8 +193,8 @@ def _integrity(rules: _Rules, where: str, entry: Entry, same: list[Entry]) -> It
         # Without a hash the address is all that says what it is.
         yield Finding(where, str(entry), "its source changed", _text(same[0].sources), _text(entry.sources))
     elif not same and rules.manager.is_hashed and not entry.integrity and not entry.is_local:
-        is_registry = all(origin(source) in rules.registries for source in entry.sources)
-        if is_registry:
+        known = (source in rules.manager.sources or origin(source) in rules.registries for source in entry.sources)
+        if all(known):
             yield Finding(where, str(entry), "no integrity", "a hash, as every package from a registry has", "nothing")
 
 

@@ -72,8 +72,8 @@ def _check_events(text: str) -> None:
 
 
 def table(value: Any, what: str) -> Table:
-    """The value, if it is a table. None stands for an empty one."""
-    if value is None:
+    """The value, if it is a table. None, and in YAML nothing at all, stand for an empty one."""
+    if value is None or value == "":
         return {}
     if not isinstance(value, Mapping):
         raise LockfileUnreadable(f"{what}: expected a table, found {type(value).__name__}")

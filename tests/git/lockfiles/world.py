@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.git.lockfiles.regenerate import Parents, Regenerated, regenerate
+from agentd.git.lockfiles.scratch import checked_out
 from agentd.git.lockfiles.tool import Ran, Refused
 from agentd.git.mirror import Mirror
 from agentd.git.runner import Author
@@ -91,8 +92,6 @@ class World:
 
     async def lock(self, commit: str, path: str, command: Sequence[str], env: Mapping[str, str]) -> dict[str, bytes]:
         """What a command makes of a commit's files; the test's own way to a lockfile."""
-        from agentd.git.lockfiles.scratch import checked_out
-
         async with checked_out(self.mirror, self.folder / "scratch", commit) as place:
             runner = self.runner(path)
             done = await runner.run(command, "", {n: v.replace("{home}", runner.home) for n, v in env.items()}, ())
