@@ -16,6 +16,7 @@ from agentd.git.lockfiles.entry import LockfileUnreadable
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
+MAX_DOTS = 200
 Table = Mapping[str, Any]
 
 
@@ -39,8 +40,12 @@ def json_table(content: bytes) -> Table:
 
 def toml_table(content: bytes) -> Table:
     """A TOML document."""
+    text = text_of(content)
+    # tomllib takes quadratic time for a key of many parts.
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        raise LockfileUnreadable(f"a line has more than {MAX_DOTS} dots")
     try:
-        return tomllib.loads(text_of(content).replace("\r\n", "\n"))
+        return tomllib.loads(text)
     except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:  # tomllib's own slips included
         raise LockfileUnreadable(f"it is no TOML: {_short(error)}") from None
 
