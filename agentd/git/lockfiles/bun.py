@@ -55,5 +55,5 @@ MANAGER = Manager(
     hosts=("registry.npmjs.org",),
     env={"BUN_INSTALL_CACHE_DIR": "{home}/bun"},
     names=npm.names,
-    format=re.compile(rb'^\s*"lockfileVersion"\s*:\s*\d+', re.MULTILINE),
+    format=re.compile(rb'^[ \t]*"lockfileVersion"[ \t]*:[ \t]*\d+', re.MULTILINE),
 )

@@ -15,8 +15,7 @@ NODE_SECTIONS = ("dependencies", "devDependencies", "optionalDependencies", "pee
 RUST_SECTIONS = ("dependencies", "dev-dependencies", "build-dependencies")
 _NODE_NAME = re.compile(r"@?[^@>\s/*]+(?:/[^@>\s/*]+)?")
 _PYTHON_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_GO_REQUIREMENT = re.compile(r"^(?:require\s+|replace\s+|\s*)(\S+\.\S+|\S+/\S+)\s+(v\S+|=>.*)", re.MULTILINE)
-_GEM = re.compile(r"""^\s*gem\s*\(?\s*["']([^"']+)["'](.*)$""", re.MULTILINE)
+_GEM = re.compile(r"""[ \t]*gem[ \t]*\(?[ \t]*["']([^"']+)["'](.*)""")
 
 
 def node(path: str, content: bytes) -> dict[str, str]:
@@ -96,13 +95,18 @@ def rust(path: str, content: bytes) -> dict[str, str]:
 
 def go(path: str, content: bytes) -> dict[str, str]:
     """go.mod."""
-    text = re.sub(r"//.*", "", text_of(content))
-    return {match[1]: match[2].strip() for match in _GO_REQUIREMENT.finditer(text)}
+    found = {}
+    for line in text_of(content).splitlines():
+        words = [word for word in line.partition("//")[0].split() if word not in ("require", "replace", "(", ")")]
+        if len(words) >= 2 and (words[1] == "=>" or re.match(r"v\d", words[1])):
+            found[words[0]] = " ".join(words[1:])
+    return found
 
 
 def ruby(path: str, content: bytes) -> dict[str, str]:
     """The gems that a Gemfile names plainly; it is a program, so there may be others."""
-    return {match[1]: match[2].strip() for match in _GEM.finditer(text_of(content))}
+    matches = (_GEM.fullmatch(line) for line in text_of(content).splitlines())
+    return {match[1]: match[2].strip() for match in matches if match}
 
 
 def php(path: str, content: bytes) -> dict[str, str]:

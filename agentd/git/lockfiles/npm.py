@@ -61,5 +61,5 @@ MANAGER = Manager(
     hosts=("registry.npmjs.org",),
     env={"npm_config_update_notifier": "false", "npm_config_cache": "{home}/.npm"},
     names=names,
-    format=re.compile(rb'^\s*"lockfileVersion"\s*:\s*\d+', re.MULTILINE),
+    format=re.compile(rb'^[ \t]*"lockfileVersion"[ \t]*:[ \t]*\d+', re.MULTILINE),
 )

@@ -51,5 +51,5 @@ MANAGER = Manager(
     hosts=("pypi.org", "files.pythonhosted.org"),
     env={"PIPENV_CACHE_DIR": "{home}/pipenv", "WORKON_HOME": "{home}/venvs", "PIPENV_NOSPIN": "1", "PIPENV_YES": "1"},
     has_edges=False,
-    format=re.compile(rb'^\s*"pipfile-spec"\s*:\s*\d+', re.MULTILINE),
+    format=re.compile(rb'^[ \t]*"pipfile-spec"[ \t]*:[ \t]*\d+', re.MULTILINE),
 )

@@ -16,7 +16,7 @@ _NOT_REACHED = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|ERR_SOCKET|dns error|tunnel|Tunnel|403 Forbidden"
     r"|Could not resolve|Temporary failure in name resolution|error sending request|Failed to establish|Max retries"
 )
-_VERSION = re.compile(r"\d+\.\d+\S*")
+_VERSION = re.compile(r"(?<!\d)\d{1,9}\.\d{1,9}\S{0,40}")
 
 
 @dataclass(frozen=True)

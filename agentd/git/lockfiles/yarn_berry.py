@@ -14,7 +14,7 @@ from agentd.git.lockfiles.reading import hashes, string, table, yaml_table
 MARK = b"__metadata:"
 NEEDS = ("dependencies", "peerDependencies")
 _LOCATOR = re.compile(r"(@[^/@]+/[^@]+|[^@]+)@(.+)", re.DOTALL)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+|git@[^\s<>\"]+")
+_URL = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s<>\"]+|git@[^\s<>\"]+")
 _PATH = re.compile(r"^(?:file|link|portal|workspace):([^#]*)")
 
 

@@ -12,7 +12,7 @@ from agentd.git.lockfiles.reading import hashes, text_of
 MARK = b"# yarn lockfile v1"
 LINE_CHARACTERS = 65_536
 _DESCRIPTOR = re.compile(r"(@[^/@]+/[^@]+|[^@]+)(?:@(.*))?")
-_WORDS = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s",]+)')
+_WORDS = re.compile(r'"((?:[^"\\]|\\.)*)(?:"|\\?$)|([^\s",]+)')
 _ENTRY, _FIELD, _NEED = 0, 2, 4
 
 

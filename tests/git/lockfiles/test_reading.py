@@ -250,6 +250,9 @@ BOMBS = {
     "a long number": b'{"packages": ' + b"9" * 10_000 + b"}",
     "no text": bytes(range(256)),
     "nothing": b"",
+    "blank lines": b"\n" * 1_000_000,
+    "escaped quotes": b"# yarn lockfile v1\n" + b'\\"' * 30_000 + b":\n",
+    "a long word": b'__metadata: {}\nx: {resolution: "a@' + b"a" * 1_000_000 + b'"}\n',
     "a long line": b"# yarn lockfile v1\n" + b"a" * 1_000_000 + b":\n",
 }
 
@@ -259,6 +262,7 @@ BOMBS = {
 @pytest.mark.timeout(20)
 def test_a_bomb_is_unreadable_and_costs_little(manager: Manager, bomb: str) -> None:
     quietly(lambda: manager.read(BOMBS[bomb]))
+    quietly(lambda: manager.format and manager.format.search(BOMBS[bomb]))
     for path in manager.manifests:
         quietly(lambda path=path: manager.requirements(path, BOMBS[bomb]))  # type: ignore[misc]
 
