@@ -117,15 +117,14 @@ def _proven(
 ) -> Refused | None:
     new = blob_of(mirror, tree, path)
     assert new is not None, "checked before"
-    if manager.format is not None:
-        formats = [manager.format.search(content_of(mirror, blob)) for blob in (start, new)]
-        before, after = ((match[0].decode(errors="replace").strip() if match else "none") for match in formats)
-        if before != after:
-            reason = f"{path}: {manager.program} on this host writes another format ({after}) than is there ({before})"
-            return Refused(reason, "tool")
     folder = "" if "/" not in path else path.rpartition("/")[0]
     trees = {"base": parents.base, "task": parents.task or parents.base, "upstream": parents.upstream, "new": tree}
     sides = sides_of(mirror, trees, path, folder, manager)
+    if manager.format is not None:
+        before, after = (manager.format.search(content_of(mirror, blob)) for blob in (start, new))
+        if before and after and before[0] != after[0]:
+            formats = " where there was ".join(each[0].decode(errors="replace").strip() for each in (after, before))
+            return Refused(f"{path}: {manager.program} on this host is of another age: it writes {formats}", "tool")
     findings = judge(manager, *(sides[name] for name in trees), folder=folder, hosts=hosts)
     if not findings:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -137,3 +138,60 @@ async def test_both_sides_are_in_the_new_lockfile_and_the_old_pin_stays(world: W
     assert again == done, "the same input makes the same commit"
     sides = sides_of(world.mirror, {"base": base, "new": done.commit}, lockfile, "", manager)
     assert len(sides["new"].entries) > len(sides["base"].entries)
+
+
+def crate(name: str, version: str, *needs: str) -> dict[str, str]:
+    folder = "" if name == "demo" else f"{name}/"
+    listed = "".join(f'{need} = {{ path = "{need if name == "demo" else f"../{need}"}" }}\n' for need in needs)
+    text = f'[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\n\n[dependencies]\n{listed}'
+    return {f"{folder}Cargo.toml": text, f"{folder}src/lib.rs": ""}
+
+
+async def test_cargo_brings_path_dependencies_of_both_sides_together(world: World) -> None:
+    manager = BY_NAME["cargo"]
+    program = program_of("cargo", "cargo")
+    if program is None:
+        pytest.skip("cargo is not installed")
+    # What rustup has on PATH asks it in the home which tool chain is meant.
+    version = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True)
+    path = f"{version.stdout.strip()}/bin:{os.environ['PATH']}"
+
+    async def locked(files: dict[str, str], *parents: str) -> str:
+        commit = world.commit(files, *parents)
+        made = await world.lock(commit, path, ["cargo", "update", "--workspace", "--offline"], manager.env)
+        return world.commit({"Cargo.lock": made["Cargo.lock"]}, commit)
+
+    base = await locked({**crate("demo", "0.1.0", "moved"), **crate("moved", "1.0.0")})
+    ours = {**crate("demo", "0.1.0", "moved", "ours"), **crate("ours", "0.3.0"), **crate("moved", "1.1.0")}
+    theirs = {**crate("demo", "0.1.0", "moved", "theirs"), **crate("theirs", "0.4.0"), **crate("moved", "1.2.0")}
+    upstream, task = await locked(ours, base), await locked(theirs, base)
+    synced = world.commit({**theirs, **crate("demo", "0.1.0", "moved", "ours", "theirs")}, upstream)
+    done = await world.regenerate(Parents(synced, upstream, task, base), ["Cargo.lock"], path)
+    assert isinstance(done, Regenerated), done
+    assert world.changed(synced, done.commit) == ["Cargo.lock"]
+    found = manager.read(world.read(done.commit, "Cargo.lock").encode()).values()
+    assert {str(e) for e in found} == {"demo@0.1.0", "moved@1.2.0", "ours@0.3.0", "theirs@0.4.0"}
+    for commit, fits in ((done.commit, True), (synced, False)):
+        async with checked_out(world.mirror, world.folder / "scratch", commit):
+            ran = await check(manager, "Cargo.lock", world.runner(path))
+        assert isinstance(ran, Ran) and (ran.exit_status == 0) == fits, ran
+
+
+@pytest.mark.network
+async def test_lockfiles_of_a_monorepo_are_regenerated_together(world: World) -> None:
+    found = {name: program_of(name, name) for name in ("npm", "uv")}
+    if not all(found.values()):
+        pytest.skip("npm or uv is not installed; run scripts/install-package-managers npm uv")
+    path = ":".join([*(str(program.parent) for program in found.values() if program), os.environ["PATH"]])
+    web, api = node({"left-pad": "1.3.0"}), python({"iniconfig": "==2.0.0"})
+    files = {f"apps/web/{name}": text for name, text in web.items()} | {f"api/{n}": t for n, t in api.items()}
+    files |= {
+        "apps/web/package-lock.json": '{"lockfileVersion": 3, "packages": {}}',
+        "api/uv.lock": 'version = 1\nrequires-python = ">=3.11"\n',
+    }
+    empty = world.commit({"README": "x"})
+    upstream = world.commit(files, empty)
+    lockfiles = ["apps/web/package-lock.json", "api/uv.lock"]
+    done = await world.regenerate(Parents(upstream, upstream, None, empty), lockfiles, path)
+    assert isinstance(done, Regenerated), done
+    assert world.changed(upstream, done.commit) == sorted(lockfiles)
