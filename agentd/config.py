@@ -110,6 +110,36 @@ class Retention(Frozen):
     """How long salvaged work is kept; 0 is for ever."""
 
 
+class LockfileSettings(Frozen):
+    """`[lockfiles]`: how the package managers are run that bring lockfiles up to date after a conflict in them."""
+
+    hosts: tuple[str, ...] = ()
+    """Registries besides the package managers' own, each `name` or `name:port`: they can be reached while a lockfile is
+    regenerated, over https, and its entries may come from them."""
+    private_hosts: bool = False
+    """Registries may have private addresses: a mirror on the own network."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Variables for the package managers, such as `npm_config_registry`. No secrets: repository code may read them."""
+    pass_env: tuple[str, ...] = (
+        *("npm_config_registry", "YARN_REGISTRY", "YARN_NPM_REGISTRY_SERVER"),
+        *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "GOPROXY"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"),
+    )
+    """Names of variables that are copied from agentd's own environment, where it has them."""
+    timeout_minutes: float = Field(default=5.0, gt=0)
+    """Wall-clock limit of one command of a package manager."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _host_shape(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            name, colon, port = host.partition(":")
+            legal = name and all(c.isascii() and (c.isalnum() or c in "-.") for c in name)
+            if not legal or (colon and not (port.isdigit() and 0 < int(port) < 1 << 16)):
+                raise ValueError(f"{host!r} is not of the form name or name:port")
+        return tuple(host.lower().removesuffix(":443") for host in value)
+
+
 class Settings(Frozen):
     """All of agentd's settings."""
 
@@ -187,6 +217,7 @@ class Settings(Frozen):
     claim: ClaimSettings = ClaimSettings()
     diff: DiffSettings = DiffSettings()
     retention: Retention = Retention()
+    lockfiles: LockfileSettings = LockfileSettings()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))

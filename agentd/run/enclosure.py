@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentd.agents.environment import LOOPBACK
+from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.git.collect import Reader
 from agentd.git.workspace import Workspace, alternates_folder
@@ -117,24 +118,29 @@ async def enclosed(
     `programs` are absolute, and there with their installations; only an `agent` speaks to a model. Raises
     ConfigurationError.
     """
-    context, profile, settings = desk.context, desk.profile, desk.context.settings
+    context, profile = desk.context, desk.profile
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    limits = Limits(
-        memory_bytes=settings.max_memory_mib << 20,
-        disk_bytes=settings.max_disk_mib << 20,
-        processes=settings.max_processes,
-        cpu_seconds=settings.max_cpu_minutes * 60 or None,
-    )
+    limits = limits_of(context.settings)
     if not desk.is_sandboxed:
         yield Enclosure(place.path, home, dict(context.environ), place, home, limits)
         return
     spec = _spec(desk, place, home, programs)
     environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
     reach = reach_of(profile, environ, agent=agent)
-    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, _Teller(desk)) as doors:
+    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, Teller(desk)) as doors:
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
         yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a program of a run may use."""
+    return Limits(
+        memory_bytes=settings.max_memory_mib << 20,
+        disk_bytes=settings.max_disk_mib << 20,
+        processes=settings.max_processes,
+        cpu_seconds=settings.max_cpu_minutes * 60 or None,
+    )
 
 
 @contextmanager
@@ -237,7 +243,7 @@ def _host(profile: Profile, name: str) -> tuple[str, int]:
     return host, int(port or HTTPS)
 
 
-class _Teller:
+class Teller:
     """Makes Events of decisions: of every refusal and every connection, each once, and not without end."""
 
     def __init__(self, desk: Desk) -> None:

@@ -6,18 +6,29 @@ All of it is worked out in memory; a workspace is touched only by what is known 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from agentd.errors import GitError
+from agentd.errors import ConfigurationError, GitError
 from agentd.git import mirror as git_mirror
+from agentd.git.lock_conflicts import no_lockfiles
+from agentd.git.lockfiles import manifests_of
+from agentd.git.lockfiles.tool import Refused
+from agentd.git.mirror import Mirror
 from agentd.git.naming import branch_of
-from agentd.git.sync import Synced, sync
+from agentd.git.sync import Synced, record_base, recorded_base, sync
 from agentd.git.update import InTheWay, advance
+from agentd.github.text import fence, one_line
 from agentd.run.desk import Desk, RunEnd, outside
+from agentd.run.relock import relock
 from agentd.run.stages.start import bring, keep, workspace
 from agentd.states import RunState
 from agentd.store import attempts
+
+MOST_COMMITS = 10
+"""Commits of each side that the comment about a conflict names."""
 
 
 async def synchronise(desk: Desk) -> dict[str, Any]:
@@ -26,12 +37,11 @@ async def synchronise(desk: Desk) -> dict[str, Any]:
     The branch is the remote's, or what the last run could not join with the base. When joining fails again, and the
     profile leaves that to the agent, work begins from both with the conflicts marked.
     """
-    mirror, run_id = desk.context.mirror, desk.run.run_id
+    mirror, task_id = desk.context.mirror, desk.task.task_id
     desk.move(RunState.syncing)
     base = _base(desk)
-    branch = git_mirror.remote_branch(mirror, desk.task.task_id)
-    ours = _unpublished(desk, branch) or branch
-    synced = await asyncio.to_thread(sync, mirror, ours, base)
+    branch = git_mirror.remote_branch(mirror, task_id)
+    synced = await _synced(desk, _unpublished(desk, branch) or branch, base)
     _tell(desk, synced)
     start, parents, conflicts = synced.sha, [synced.sha], list[str]()
     if synced.status == "conflict":
@@ -39,7 +49,8 @@ async def synchronise(desk: Desk) -> dict[str, Any]:
             raise conflict(desk, synced, base)
         parents, conflicts = [synced.sha, base], list(synced.files)
         start = _marked(desk, synced, parents)
-    mirror.git("update-ref", f"refs/agentd/runs/{run_id}/start", start)
+    mirror.git("update-ref", f"refs/agentd/runs/{desk.run.run_id}/start", start)
+    record_base(mirror, task_id, base)
     if start not in {base, branch}:
         await keep(desk, start)
     return {
@@ -57,32 +68,37 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
 
     When nothing has moved, or `is_last` and it can be merged as it is, all stays; else it has to be verified again.
     """
-    mirror, commit = desk.context.mirror, made["commit"]
+    mirror, commit, task_id = desk.context.mirror, made["commit"], desk.task.task_id
     desk.require_wanted()
 
     def look() -> tuple[str, str]:
-        base = git_mirror.fetch(mirror, desk.task.task_id)
+        base = git_mirror.fetch(mirror, task_id)
         bring(desk, commit)
-        return base, git_mirror.remote_branch(mirror, desk.task.task_id) or ""
+        return base, git_mirror.remote_branch(mirror, task_id) or ""
 
     base, branch = await outside(desk, "look for what has moved", look)
     if branch == commit:
         return {"moved": False, "began": began, "made": made}  # pushed by an incarnation before us
-    synced = await asyncio.to_thread(_join, desk, commit, base, branch if branch != began["branch"] else "")
-    if synced.status == "conflict":
-        desk.move(RunState.syncing)
-        _tell(desk, synced)
-        mirror.git("update-ref", unpublished_ref(desk.task.task_id), commit)
-        raise conflict(desk, synced, base)
-    if synced.sha == commit or (is_last and branch == began["branch"]):
+    foreign = branch if branch != began["branch"] else ""
+    if not foreign and git_mirror.is_ancestor(mirror, base, commit):
         return {"moved": False, "began": began, "made": made}
-    if is_last:
-        mirror.git("update-ref", unpublished_ref(desk.task.task_id), commit)
-        raise RunEnd(RunState.conflict_retry, f"{desk.run.branch}: somebody keeps pushing to it", cause="conflict")
+    joined = await _synced(desk, commit, foreign) if foreign else None
+    synced = (
+        joined
+        if joined and joined.status == "conflict"
+        else await _synced(desk, joined.sha if joined else commit, base)
+    )
+    if is_last and not foreign and synced.status != "conflict":
+        return {"moved": False, "began": began, "made": made}
     desk.move(RunState.syncing)
     _tell(desk, synced)
+    if is_last or synced.status == "conflict":
+        mirror.git("update-ref", unpublished_ref(task_id), commit)
+        if synced.status == "conflict":
+            raise conflict(desk, synced, base)
+        raise RunEnd(RunState.conflict_retry, f"{desk.run.branch}: somebody keeps pushing to it", cause="conflict")
+    record_base(mirror, task_id, base)
     await keep(desk, synced.sha)
-    tree = git_mirror.tree_of(mirror, synced.sha)
     parents = git_mirror.parents_of(mirror, synced.sha)
     start = parents[0] if len(parents) == 1 else synced.sha
     place = await workspace(desk, began, commit)
@@ -91,40 +107,70 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
     return {
         "moved": True,
         "began": began | {"base": base, "branch": branch, "start": start, "parents": [start], "conflicts": []},
-        "made": made | {"commit": synced.sha, "tree": tree},
+        "made": made | {"commit": synced.sha, "tree": git_mirror.tree_of(mirror, synced.sha)},
     }
 
 
-def _join(desk: Desk, commit: str, base: str, foreign: str) -> Synced:
-    """The commit on top of the base, and before that on top of what somebody has pushed to the branch meanwhile."""
-    mirror = desk.context.mirror
-    if foreign:
-        joined = sync(mirror, commit, foreign)
-        if joined.status != "clean":
-            return joined
-        commit = joined.sha
-    return sync(mirror, commit, base)
+async def _synced(desk: Desk, ours: str | None, base: str) -> Synced:
+    """Ours brought up to the base, lockfiles included; nothing is touched, whatever comes of it. Raises RunEnd."""
+    mirror, settings = desk.context.mirror, desk.context.settings
+    known = no_lockfiles if settings.disable_lockfile_auto_resolve else manifests_of
+    recorded = recorded_base(mirror, desk.task.task_id)
+    synced = await asyncio.to_thread(sync, mirror, ours, base, recorded_base=recorded, manifests_of=known)
+    if synced.status == "conflict" or not (synced.lockfiles or synced.merged_lockfiles):
+        return synced
+    try:
+        done = await relock(desk, synced.sha, base, synced.lockfiles, synced.merged_lockfiles, task=ours)
+    except ConfigurationError as error:
+        raise RunEnd(RunState.failed, str(error)) from None
+    if isinstance(done, Refused):
+        files, entries = synced.lockfiles or synced.merged_lockfiles, "; ".join(str(one) for one in done.findings[:20])
+        reason = f"{done.reason}{': ' if entries else ''}{entries}"
+        _recovered(desk, "lockfile_regeneration", files, reason, failed=True)
+        return Synced("conflict", ours or base, files, reason)
+    if done.resolved:
+        _recovered(desk, "lockfile_regeneration", done.resolved, "; ".join((synced.reason, *done.notes)), failed=False)
+    reason = "; ".join((synced.reason, *(f"regenerated {path}" for path in done.resolved), *done.notes))
+    return replace(synced, sha=done.commit, reason=reason, lockfiles=done.resolved)
 
 
 def conflict(desk: Desk, synced: Synced, base: str) -> RunEnd:
     """The end of a run whose branch and base cannot be joined; nothing has been touched."""
-    context = desk.context
-    data = {
-        "recovery_type": "non_lockfile_conflict",
-        "conflicted_files": list(synced.files),
-        "message": f"{synced.sha} and {base} change the same lines",
-        "attempt": desk.run.attempt,
-        "max_retries": context.settings.retries.conflict,
-    }
-    context.emit("conflict_recovery", desk.run, data, status="failed")
-    files = "\n".join(f"- `{name}`" for name in synced.files)
+    _recovered(desk, "non_lockfile_conflict", synced.files, synced.reason, failed=True)
+    mirror, name, branch = desk.context.mirror, desk.context.settings.base_branch, desk.run.branch
+    files = "\n".join(f"- `{one_line(file, 500).replace('`', chr(39))}`" for file in synced.files)
+    here = git_mirror.remote_branch(mirror, desk.task.task_id) != synced.sha
+    fetch = f"git fetch {mirror.path} {unpublished_ref(desk.task.task_id)} && git switch -c {branch} FETCH_HEAD"
     detail = (
-        f"Files in conflict between `{desk.run.branch}` ({synced.sha[:12]}) and "
-        f"`{context.settings.base_branch}` ({base[:12]}):\n\n{files}\n\nTo resolve by hand:\n\n"
-        f"```\ngit fetch origin && git switch {desk.run.branch} && git merge origin/{context.settings.base_branch}\n"
-        f"# mend the files, then\ngit commit && git push\n```\nThen set `status:todo`."
+        f"{fence(one_line(synced.reason, 2_000))}\n\n"
+        f"Files in conflict between `{branch}` ({synced.sha[:12]}) and `{name}` ({base[:12]}):\n\n{files}\n\n"
+        f"Commits of the branch:\n\n{_commits(mirror, base, synced.sha)}\n\n"
+        f"Commits of `{name}`:\n\n{_commits(mirror, synced.sha, base)}\n\n"
+        f"To resolve by hand{', on the host of agentd' if here else ''}:\n\n"
+        f"```\n{fetch if here else f'git fetch origin && git switch {branch}'}\n"
+        f"git fetch origin && git merge origin/{name}\n"
+        f"# mend the files, then\ngit commit && git push origin {branch}\n```\nThen set `status:todo`."
     )
     return RunEnd(RunState.conflict_retry, "the branch conflicts with the base", cause="conflict", detail=detail)
+
+
+def _commits(mirror: Mirror, without: str, tip: str) -> str:
+    """The newest commits of one side that the other one lacks, for people."""
+    listed = mirror.git(
+        "log", "--no-show-signature", f"--max-count={MOST_COMMITS}", "--format=%h %s", tip, f"^{without}"
+    )
+    return fence("\n".join(one_line(line, 100) for line in listed.splitlines()))
+
+
+def _recovered(desk: Desk, kind: str, files: Sequence[str], message: str, *, failed: bool) -> None:
+    data = {
+        "recovery_type": kind,
+        "conflicted_files": list(files),
+        "message": one_line(message, 2_000),
+        "attempt": attempts.counts(desk.context.store, desk.task.task_id).get("conflict", 0) + 1,
+        "max_retries": desk.context.settings.retries.conflict,
+    }
+    desk.context.emit("conflict_recovery", desk.run, data, status="failed" if failed else "ok")
 
 
 def unpublished_ref(task_id: str) -> str:
@@ -165,6 +211,6 @@ def _base(desk: Desk) -> str:
 
 
 def _tell(desk: Desk, synced: Synced) -> None:
-    status = {"conflict": "non_lockfile_conflict"}.get(synced.status, synced.status)
-    data = {"sync_status": status, "conflicted_files": list(synced.files), "message": synced.reason}
+    status = {"conflict": "non_lockfile_conflict", "lockfiles": "lockfile_resolved"}.get(synced.status, synced.status)
+    data = {"sync_status": status, "conflicted_files": list(synced.files), "message": one_line(synced.reason, 2_000)}
     desk.context.emit("branch_sync", desk.run, data, status="failed" if synced.status == "conflict" else "ok")

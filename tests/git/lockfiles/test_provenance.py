@@ -1,0 +1,198 @@
+"""A lockfile that somebody bent is refused, whichever side it came from; what package managers do is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from agentd.git.lockfiles.provenance import Finding, Side, judge, origin
+from tests.git.lockfiles.formats import FORMATS, Format, Package
+
+OLD = Package("old", needs=("deep",), digest="0")
+DEEP = Package("deep", digest="d")
+OURS = Package("ours", digest="1", needs=("below",))
+BELOW = Package("below", digest="2")
+THEIRS = Package("theirs", digest="3")
+BASE = (OLD, DEEP)
+SIDES = {
+    "upstream's": ((*BASE, OURS, BELOW), {"old": "1", "ours": "1"}),
+    "the task's": ((*BASE, THEIRS), {"old": "1", "theirs": "1"}),
+    "the regenerated": ((*BASE, OURS, BELOW, THEIRS), {"old": "1", "ours": "1", "theirs": "1"}),
+}
+Packages = tuple[Package, ...]
+
+
+def judged(
+    made: Format, bent: str = "", bend: Callable[[Packages], Packages] = lambda p: p, **more: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """What is found when the lockfile of one side is bent. What upstream bends, the regenerated one keeps."""
+    sides: dict[str, Side] = {}
+    for where, (packages, direct) in SIDES.items():
+        is_bent = where == bent or (bent == "upstream's" and where == "the regenerated")
+        sides[where] = made.side(bend(packages) if is_bent else packages, direct)
+    base = made.side(BASE, {"old": "1"})
+    return judge(made.manager, base, sides["the task's"], sides["upstream's"], sides["the regenerated"], **more)
+
+
+def changing(name: str, **values: object) -> Callable[[Packages], Packages]:
+    return lambda packages: tuple(replace(p, **values) if p.name == name else p for p in packages)  # type: ignore[arg-type]
+
+
+def adding(package: Package) -> Callable[[Packages], Packages]:
+    return lambda packages: (*packages, package)
+
+
+def new_host(made: Format) -> Callable[[Packages], Packages]:
+    return changing("old", url=made.registry(OLD).replace("https://", "https://evil.example/", 1))
+
+
+def http(made: Format) -> Callable[[Packages], Packages]:
+    return changing("old", url=made.registry(OLD).replace("https://", "http://"))
+
+
+def changed_integrity(made: Format) -> Callable[[Packages], Packages]:
+    return changing("old", digest="f")
+
+
+def dropped_integrity(made: Format) -> Callable[[Packages], Packages]:
+    return changing("old", digest="")
+
+
+def extra_script(made: Format) -> Callable[[Packages], Packages]:
+    return adding(Package("stranger", digest="9", runs_code=made.tells_scripts))
+
+
+TAMPERINGS = [
+    (new_host, "old@1.0.0", "a new host"),
+    (http, "old@1.0.0", "a new kind of address"),
+    (changed_integrity, "old@1.0.0", "its integrity changed"),
+    (dropped_integrity, "old@1.0.0", "its integrity was dropped"),
+    (extra_script, "stranger@1.0.0", "package"),
+]
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(("bend", "entry", "rule"), TAMPERINGS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_bent_lockfile_is_refused_and_the_entry_named(
+    name: str, side: str, bend: Callable[[Format], Callable[[Packages], Packages]], entry: str, rule: str
+) -> None:
+    made = FORMATS[name]
+    findings = judged(made, side, bend(made))
+    assert [f for f in findings if f.where == side and f.entry == entry and rule in f.rule], findings
+    assert {f.entry for f in findings} == {entry}, "and no other"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_both_sides_add_is_no_finding(name: str) -> None:
+    assert judged(FORMATS[name]) == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_package_that_a_new_one_needs_may_come_in_any_version(name: str) -> None:
+    assert judged(FORMATS[name], "the regenerated", changing("below", version="1.5.0", digest="e")) == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_parent_may_move_packages_to_other_versions(name: str) -> None:
+    for side in ("the task's", "upstream's"):
+        assert judged(FORMATS[name], side, changing("deep", version="1.0.1", digest="e")) == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_regeneration_may_not_move_packages_that_nothing_asks_for(name: str) -> None:
+    findings = judged(FORMATS[name], "the regenerated", changing("deep", version="1.0.1", digest="e"))
+    assert [(f.entry, f.rule) for f in findings] == [("deep@1.0.1", "a package from nowhere")]
+
+
+@pytest.mark.parametrize("name", [name for name, made in FORMATS.items() if made.tells_scripts])
+def test_an_install_script_comes_only_with_a_package_that_a_manifest_names(name: str) -> None:
+    made = FORMATS[name]
+    assert judged(made, "the regenerated", changing("theirs", version="1.1.0", digest="e", runs_code=True)) == ()
+    findings = judged(made, "the regenerated", changing("below", version="1.1.0", digest="e", runs_code=True))
+    assert [(f.entry, f.rule) for f in findings] == [("below@1.1.0", "a new install script")]
+    for side in ("the task's", "upstream's"):
+        findings = judged(made, side, changing("deep", version="1.0.1", digest="e", runs_code=True))
+        assert ("deep@1.0.1", "a new install script") in [(f.entry, f.rule) for f in findings if f.where == side]
+
+
+@pytest.mark.parametrize("name", [name for name, made in FORMATS.items() if made.manager.is_hashed])
+def test_what_is_new_from_a_registry_has_a_hash(name: str) -> None:
+    findings = judged(FORMATS[name], "the regenerated", changing("below", version="1.1.0", digest=""))
+    assert [(f.entry, f.rule) for f in findings] == [("below@1.1.0", "no integrity")]
+
+
+ADDRESSES = {
+    "git": ("git+https://github.com/x/old.git#0123456789", "a new kind of address"),
+    "ssh": ("git+ssh://git@github.com/x/old.git#0123456789", "a new kind of address"),
+    "two hosts": ("https://evil.example\\@registry.npmjs.org/old/-/old-1.0.0.tgz", "a new host"),
+    "user": ("https://registry.npmjs.org@evil.example/old/-/old-1.0.0.tgz", "a new host"),
+    "port": ("https://registry.npmjs.org:8443/old/-/old-1.0.0.tgz", "a new host"),
+    "subdomain": ("https://registry.npmjs.org.evil.example/old/-/old-1.0.0.tgz", "a new host"),
+    "another package": ("https://registry.npmjs.org/evil/-/evil-1.0.0.tgz", "the address of another package"),
+    "name in the path": ("https://registry.npmjs.org/evil/-/old-1.0.0.tgz", "the address of another package"),
+    "outside": ("file:../../outside", "a path outside of the tree"),
+    "absolute": ("file:/etc", "a path outside of the tree"),
+}
+
+
+@pytest.mark.parametrize("case", ADDRESSES)
+def test_an_address_that_leads_elsewhere_is_refused(case: str) -> None:
+    url, rule = ADDRESSES[case]
+    findings = judged(FORMATS["npm"], "the task's", changing("old", url=url))
+    assert [f for f in findings if f.entry == "old@1.0.0" and rule in f.rule], findings
+
+
+def test_a_path_is_judged_from_the_lockfiles_folder() -> None:
+    bend = changing("theirs", url="file:../shared", digest="")
+    made = FORMATS["npm"]
+    assert judged(made, "the task's", bend, folder="apps/web") == ()  # type: ignore[arg-type]
+    assert judged(made, "the task's", bend, folder="") != ()  # type: ignore[arg-type]
+
+
+def test_a_mirror_may_be_used_when_it_is_in_the_settings() -> None:
+    bend = changing("theirs", url="https://mirror.example:8443/npm/theirs/-/theirs-1.0.0.tgz")
+    made = FORMATS["npm"]
+    assert judged(made, "the task's", bend) != ()
+    assert judged(made, "the task's", bend, hosts=("mirror.example:8443",)) == ()
+
+
+def test_what_the_merge_base_has_may_stay() -> None:
+    made = FORMATS["npm"]
+    git = replace(DEEP, url="git+https://github.com/x/deep.git#0123", digest="")
+    base = made.side((OLD, git), {"old": "1"})
+    same = made.side((OLD, git, THEIRS), {"old": "1", "theirs": "1"})
+    assert judge(made.manager, base, same, base, same) == ()
+    moved = made.side(
+        (OLD, replace(git, url="git+https://github.com/x/deep.git#4567"), THEIRS), {"old": "1", "theirs": "1"}
+    )
+    assert [f.rule for f in judge(made.manager, base, moved, base, same)] == ["its source changed"]
+
+
+def test_a_wheel_that_becomes_a_source_distribution_is_refused() -> None:
+    findings = judged(FORMATS["uv"], "the task's", changing("old", runs_code=True))
+    assert {f.rule for f in findings} >= {"its integrity changed", "a new install script"}
+
+
+def test_a_finding_says_what_stands_there_and_what_was_expected() -> None:
+    (finding,) = judged(FORMATS["cargo"], "the task's", changing("old", digest="f"))
+    assert (
+        str(finding) == f"the task's lockfile, old@1.0.0: its integrity changed; expected {'0' * 64}, found {'f' * 64}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("https://Registry.npmjs.org:443/a", "https://registry.npmjs.org"),
+        ("git+ssh://git@github.com/a/b.git", "git+ssh://github.com"),
+        ("git@github.com:a/b.git", "git@github.com:a/b.git"),
+        ("https://h:x/", "https://h:x/"),
+        ("https://h\u3002example/", "https://h\u3002example/"),
+        ("npm", "npm"),
+    ],
+)
+def test_origins(source: str, expected: str) -> None:
+    assert origin(source) == expected
