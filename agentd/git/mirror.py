@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from git import Repo
 
@@ -16,6 +18,9 @@ from agentd.git.naming import branch_of, claim_ref, work_ref
 from agentd.git.runner import Author, git
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+CHECKOUTS = 2
+"""Of one mirror at the same time."""
+CHECKOUT_WAIT_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,21 @@ class Mirror:
         """The fetch lock: parallel fetches of one repository fail on each other's refs."""
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def bases(self) -> Path:
+        """Where the base checkouts of its commits are: see agentd.git.bases."""
+        return self.path.with_suffix(".bases")
+
+    @contextmanager
+    def checking_out(self) -> Iterator[None]:
+        """One of the host's places for a checkout: more at a time take longer each, and none is ready sooner."""
+        places = [self.path.with_suffix(f".checkout-{number}.lock") for number in range(CHECKOUTS)]
+        with ExitStack() as stack:
+            locks = [stack.enter_context(place.open("w")) for place in places]
+            while not any(_locked_now(lock) for lock in locks):
+                time.sleep(CHECKOUT_WAIT_SECONDS)
             yield
 
 
@@ -167,3 +187,12 @@ def is_ancestor(mirror: Mirror, ancestor: str, descendant: str) -> bool:
 
 def _seen(claim: str) -> str:
     return claim.replace("refs/agentd/claims/", "refs/agentd/seen/", 1)
+
+
+def _locked_now(lock: IO[Any]) -> bool:
+    """Take a lock unless somebody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
