@@ -97,6 +97,10 @@ class _Look:
         """Bring the objects of a tree that was written into the mirror."""
         self.layout.gather(self.mirror, self.workspace, self.inside, tree)
 
+    def unlock(self) -> None:
+        """Let the owner write to every folder of the tree, which git keeps no record of."""
+        self.layout.unlock(self.mirror, self.workspace, self.inside)
+
 
 def _add(look: _Look, option: str) -> None:
     """Bring the index up to the files. Repositories that it has as links are left out.
@@ -121,7 +125,13 @@ def tracked_tree(mirror: Mirror, workspace: Workspace, reader: Reader | None = N
 
 def clean(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> None:
     """Remove what came into the workspace after the last snapshot, except what the repository ignores."""
-    _Look(mirror, workspace, reader).git("clean", "--quiet", "--force", "-d", "--", ".")
+    look = _Look(mirror, workspace, reader)
+    arguments = ("clean", "--quiet", "--force", "-d", "--", ".")
+    try:
+        look.git(*arguments)
+    except GitError:
+        look.unlock()  # folders that nobody may write to, as Go's module cache makes them
+        look.git(*arguments)
 
 
 def commit(mirror: Mirror, tree: str, parent: str, message: str, run_id: str) -> str:

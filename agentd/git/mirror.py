@@ -46,7 +46,7 @@ class Mirror:
 
     @property
     def bases(self) -> Path:
-        """Where the base checkouts of its commits are: see agentd.git.bases."""
+        """Where the base checkouts of its commits are: see agentd.git.layouts.bases."""
         return self.path.with_suffix(".bases")
 
     @contextmanager

@@ -9,8 +9,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.git import bases
-from agentd.git.layouts import LAYOUTS
+from agentd.git.layouts import LAYOUTS, bases
 from agentd.git.layouts.protocol import (
     Inside,
     LayoutName,

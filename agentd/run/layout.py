@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
-from agentd.git.bases import folder_of
+from agentd.git.layouts.bases import folder_of
 from agentd.git.mirror import Mirror
 from agentd.git.workspace import LayoutName
 from agentd.sandbox.overlay import overlay_problem

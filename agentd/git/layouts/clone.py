@@ -6,10 +6,12 @@ After the agent has been in it no git runs in it as its repository: see agentd.g
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from agentd.errors import GitError
 from agentd.git.layouts.protocol import (
+    UNLOCK,
     Inside,
     Plan,
     Shown,
@@ -78,6 +80,11 @@ def run_git(
 
 def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: str) -> None:
     """Nothing: `run_git` writes into the mirror."""
+
+
+def unlock(mirror: Mirror, workspace: Workspace, inside: Inside | None) -> None:
+    """No link is followed."""
+    subprocess.run(UNLOCK, cwd=workspace.path, capture_output=True)
 
 
 def check_untampered(mirror: Mirror, workspace: Workspace) -> None:

@@ -14,8 +14,9 @@ import shutil
 from pathlib import Path
 
 from agentd.errors import GitError
-from agentd.git.bases import RECORD, base_of
+from agentd.git.layouts.bases import RECORD, base_of
 from agentd.git.layouts.protocol import (
+    UNLOCK,
     Inside,
     Plan,
     Shown,
@@ -107,6 +108,12 @@ def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: st
     pack.unlink()
     if mirror.git("cat-file", "-t", tree) != "tree":
         raise GitError(f"{tree}: is no tree; the workspace's content could not be brought into the mirror")
+
+
+def unlock(mirror: Mirror, workspace: Workspace, inside: Inside | None) -> None:
+    """No link is followed."""
+    clean = {"PATH": os.defpath, "LC_ALL": "C"}
+    required(inside)(view(mirror, workspace), UNLOCK, environment=clean, timeout_seconds=TIMEOUT_SECONDS)
 
 
 def check_untampered(mirror: Mirror, workspace: Workspace) -> None:

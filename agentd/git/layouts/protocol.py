@@ -7,6 +7,7 @@ A layout is a module with these functions, registered in agentd.git.layouts.LAYO
 - `run_git(mirror, workspace, inside, *arguments, ...)`: git on the workspace's content, with the supervisor's own
   repository, configuration and index. Raises GitError.
 - `gather(mirror, workspace, inside, tree)`: the objects of a tree that `run_git` wrote, brought into the mirror.
+- `unlock(mirror, workspace, inside)`: lets the owner write to every folder of the tree.
 - `check_untampered(mirror, workspace)`: raises GitError when the agent has bent the places of its repository that git
   reads while it fetches from there.
 """
@@ -111,6 +112,10 @@ def alternates_folder(mirror: Mirror) -> Path:
 def alternates_of(mirror: Mirror) -> str:
     """What `objects/info/alternates` of a workspace must say; anything else was written by the agent."""
     return f"{alternates_folder(mirror)}\n"
+
+
+UNLOCK = ("find", ".", "-type", "d", "!", "-perm", "-700", "-exec", "chmod", "u+rwx", "{}", ";")
+"""In the tree; a folder is opened before it is entered."""
 
 
 def required(inside: Inside | None) -> Inside:
