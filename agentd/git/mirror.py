@@ -21,6 +21,8 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 CHECKOUTS = 2
 """Of one mirror at the same time."""
 CHECKOUT_WAIT_SECONDS = 0.02
+SHALLOW = "shallow roots are not allowed"
+"""git's words for refs that it does not take from a repository without the beginning of its history."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,31 @@ def open_mirror(settings: Settings) -> Mirror:
         if not (path / "HEAD").is_file():
             git("init", "--quiet", "--bare", str(path), cwd=path.parent)
             mirror.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=b"")
+    require_whole(mirror)
     return mirror
+
+
+def require_whole(mirror: Mirror) -> None:
+    """Raises GitError when the mirror lacks history or promises objects that another repository has.
+
+    Workspaces are made of its objects where no network is, and pushes need all of its history.
+    """
+    for left in (mirror.path / "shallow", *(mirror.path / "objects" / "pack").glob("*.promisor")):
+        if left.exists():
+            raise GitError(
+                f"{mirror.path}: is a shallow or partial clone ({left.name}), agentd needs a whole one; "
+                "move it away, and agentd makes another"
+            )
+
+
+def maintain(mirror: Mirror) -> None:
+    """Join small packs and loose objects and refs. Nothing is ever left out: workspaces are made of these objects.
+
+    Not `git gc`, which takes away what no ref reaches, such as what a run is about to commit. Raises GitError.
+    """
+    tasks = ("loose-objects", "incremental-repack", "pack-refs")
+    with mirror.locked():
+        mirror.git("maintenance", "run", "--quiet", *(f"--task={task}" for task in tasks))
 
 
 def fetch(mirror: Mirror, task_id: str | None = None) -> str:
@@ -101,8 +127,15 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
                 mirror.url,
                 *refspecs,
                 token=mirror.token,
+                # It would leave the refs as they were, and end with 0.
+                refuse=SHALLOW,
             )
         except GitError as error:
+            if SHALLOW in error.stderr:
+                raise GitError(
+                    f"{mirror.url} has only the end of its history (a shallow clone), agentd needs all of it; "
+                    "run `git fetch --unshallow` there"
+                ) from None
             if "couldn't find remote ref" in error.stderr:
                 raise GitError(
                     f"base branch {mirror.base_branch!r} is not on {mirror.url}; set BASE_BRANCH to one that is"

@@ -90,11 +90,13 @@ def git(
     timeout_seconds: float = TIMEOUT_SECONDS,
     descriptors: tuple[int, ...] = (),
     accept: tuple[int, ...] = (0,),
+    refuse: str = "",
 ) -> str:
     """Run git and return what it printed, without the last line end.
 
     `stdin` is what git reads, or an open file of it; `token` reaches git over a file descriptor; `descriptors` are
-    handed on to it. Raises GitError when the exit status is not in `accept`, on a time-out, and when git is missing.
+    handed on to it. Raises GitError when the exit status is not in `accept`, on a time-out, when git is missing,
+    and when it complains with the words of `refuse` whatever its exit status.
     """
     with _credential(token) as (options, credential):
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
@@ -117,7 +119,7 @@ def git(
         except subprocess.TimeoutExpired:
             raise GitError(f"git {arguments[0]} did not end within {timeout_seconds:.0f} s") from None
     output = done.stdout.decode(errors="surrogateescape")
-    if done.returncode not in accept:
+    if done.returncode not in accept or (refuse and refuse.encode() in done.stderr):
         raise complaint(arguments[0], done.returncode, output, done.stderr)
     return output.removesuffix("\n")
 

@@ -34,6 +34,11 @@ SCRATCH = "/agentd.git"
 OPAQUE = "user.overlay.opaque"
 """On an upper folder that hides the lower one (kernel, Documentation/filesystems/overlayfs.rst)."""
 
+HEADER_BYTES = 12
+"""Of a pack: a word, its version, and the number of its objects, four bytes each."""
+FEW_OBJECTS = 100
+"""Fewer become loose objects, as those of a fetch do (fetch.unpackLimit): a pack for each turn would be many."""
+
 
 def make(plan: Plan) -> Workspace:
     """Two folders over the base; what the wanted commit has otherwise than the base is written into the upper one."""
@@ -103,8 +108,14 @@ def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: st
     wanted = f"{tree}\n^{workspace.start_sha}\n".encode()
     arguments = ("pack-objects", "--quiet", "--revs", "--thin", "--stdout")
     run_git(mirror, workspace, inside, *arguments, stdin=wanted, stdout=pack)
-    with pack.open("rb") as file:
-        mirror.git("index-pack", "--stdin", "--fix-thin", "--strict", stdin=file)
+    # Without a buffer: git reads on where the descriptor is.
+    with pack.open("rb", buffering=0) as file:
+        objects = int.from_bytes(file.read(HEADER_BYTES)[8:], "big")
+        file.seek(0)
+        if objects < FEW_OBJECTS:
+            mirror.git("unpack-objects", "-q", "--strict", stdin=file)
+        else:
+            mirror.git("index-pack", "--stdin", "--fix-thin", "--strict", stdin=file)
     pack.unlink()
     if mirror.git("cat-file", "-t", tree) != "tree":
         raise GitError(f"{tree}: is no tree; the workspace's content could not be brought into the mirror")
