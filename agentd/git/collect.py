@@ -1,6 +1,7 @@
 """What the agent left: a commit made from objects, with the supervisor's own index and repository.
 
 No git runs with the agent's configuration, hooks or index; the workspace's own commits come in by a checked fetch.
+Where the workspace's tree can be seen, and so where git reads it, its layout knows: see agentd.git.layouts.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentd.errors import GitError
+from agentd.git.layouts import LAYOUTS
 from agentd.git.mirror import Mirror, parents_of, resolve, tree_of
 from agentd.git.salvage import Manifest, message, salvage_ref
-from agentd.git.workspace import Workspace, check_untampered
+from agentd.git.workspace import Inside, Workspace, check_untampered
 
 GITLINK = "160000"
 READ_SECONDS = 180.0
@@ -38,6 +40,8 @@ class Reader:
     """the command that serves it; empty for git's own, on the host"""
     descriptors: tuple[int, ...] = ()
     """which the command needs"""
+    inside: Inside | None = None
+    """runs git where the workspace's tree can be seen; None on the host"""
 
 
 def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Reader) -> None:
@@ -59,13 +63,11 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
         )
 
 
-def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
+def snapshot(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> Snapshot:
     """Everything in the workspace that the repository does not ignore, as a tree in the mirror."""
-    environment = environment_of(workspace)
-    _add(mirror, workspace, "--all")
-    raw = mirror.git(
-        "diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha, environment=environment
-    )
+    look = Look(mirror, workspace, reader)
+    _add(look, "--all")
+    raw = look.git("diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha)
     fields = raw.split("\0")
     changed: list[str] = []
     nested: list[str] = []
@@ -73,45 +75,65 @@ def snapshot(mirror: Mirror, workspace: Workspace) -> Snapshot:
         old_mode, new_mode = header[1:].split(" ")[:2]
         (nested if new_mode == GITLINK != old_mode else changed).append(name)
     for name in nested:
-        mirror.git("update-index", "--force-remove", "--", name, cwd=workspace.path, environment=environment)
-    tree = mirror.git("write-tree", environment=environment)
+        look.git("update-index", "--force-remove", "--", name)
+    tree = look.git("write-tree")
+    look.gather(tree)
     return Snapshot(tree, tuple(changed), tuple(nested))
 
 
-def _add(mirror: Mirror, workspace: Workspace, option: str) -> None:
+class Look:
+    """git on the content of one workspace, as its layout does it."""
+
+    def __init__(self, mirror: Mirror, workspace: Workspace, reader: Reader | None) -> None:
+        self.mirror, self.workspace = mirror, workspace
+        self.inside = reader.inside if reader else None
+        self.layout = LAYOUTS[workspace.layout]
+
+    def git(self, *arguments: str, stdin: bytes | None = None) -> str:
+        found: str = self.layout.run_git(
+            self.mirror, self.workspace, self.inside, *arguments, stdin=stdin, timeout_seconds=READ_SECONDS
+        )
+        return found
+
+    def gather(self, tree: str) -> None:
+        """Bring the objects of a tree that was written into the mirror."""
+        self.layout.gather(self.mirror, self.workspace, self.inside, tree)
+
+    def unlock(self) -> None:
+        """Let the owner write to every folder of the tree, which git keeps no record of."""
+        self.layout.unlock(self.mirror, self.workspace, self.inside)
+
+
+def _add(look: Look, option: str) -> None:
     """Bring the index up to the files. Repositories that it has as links are left out.
 
     To see whether such a one has changed, git would run in it, with whatever configuration the agent gave it.
     """
-    environment = environment_of(workspace)
     # What a killed git left; nobody else uses this index.
-    workspace.index.with_name(f"{workspace.index.name}.lock").unlink(missing_ok=True)
-    entries = mirror.git("ls-files", "--stage", "-z", environment=environment).split("\0")
+    look.workspace.index.with_name(f"{look.workspace.index.name}.lock").unlink(missing_ok=True)
+    entries = look.git("ls-files", "--stage", "-z").split("\0")
     links = [entry.partition("\t")[2] for entry in entries if entry.startswith(GITLINK)]
     paths = "\0".join([".", *(f":(exclude,literal){link}" for link in links)])
-    mirror.git(
-        "add",
-        option,
-        "--pathspec-from-file=-",
-        "--pathspec-file-nul",
-        cwd=workspace.path,
-        environment=environment,
-        stdin=paths.encode(errors="surrogateescape"),
-        timeout_seconds=READ_SECONDS,
-    )
+    stdin = paths.encode(errors="surrogateescape")
+    look.git("add", option, "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin)
 
 
-def tracked_tree(mirror: Mirror, workspace: Workspace) -> str:
+def tracked_tree(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> str:
     """The tree of the last snapshot's files as they are on disk now: equal trees prove that none was changed since."""
-    _add(mirror, workspace, "--update")
-    return mirror.git("write-tree", environment=environment_of(workspace))
+    look = Look(mirror, workspace, reader)
+    _add(look, "--update")
+    return look.git("write-tree")
 
 
-def clean(mirror: Mirror, workspace: Workspace) -> None:
+def clean(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> None:
     """Remove what came into the workspace after the last snapshot, except what the repository ignores."""
-    mirror.git(
-        "clean", "--quiet", "--force", "-d", "--", ".", cwd=workspace.path, environment=environment_of(workspace)
-    )
+    look = Look(mirror, workspace, reader)
+    arguments = ("clean", "--quiet", "--force", "-d", "--", ".")
+    try:
+        look.git(*arguments)
+    except GitError:
+        look.unlock()  # folders that nobody may write to, as Go's module cache makes them
+        look.git(*arguments)
 
 
 def commit(mirror: Mirror, tree: str, parents: Sequence[str], message: str, run_id: str) -> str:
@@ -136,7 +158,7 @@ def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: s
         keep_commits(mirror, workspace, run_id, reader)
     except GitError as error:
         commits = f"could not be imported: {error}"
-    found = snapshot(mirror, workspace)
+    found = snapshot(mirror, workspace, reader)
     if not found.changed:
         return None
     manifest = Manifest(
@@ -165,7 +187,3 @@ def diff_text(mirror: Mirror, base: str, head: str, limit_bytes: int = 200_000) 
     """The patch between two commits for people to read, made from objects."""
     text = mirror.git("diff", "--no-ext-diff", "--no-textconv", "--no-color", base, head)
     return text if len(text) <= limit_bytes else text[:limit_bytes] + "\n[cut]\n"
-
-
-def environment_of(workspace: Workspace) -> dict[str, str]:
-    return {"GIT_INDEX_FILE": str(workspace.index), "GIT_WORK_TREE": str(workspace.path)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from git import Repo
 
@@ -16,6 +18,11 @@ from agentd.git.naming import branch_of, claim_ref, work_ref
 from agentd.git.runner import Author, git
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+CHECKOUTS = 2
+"""Of one mirror at the same time."""
+CHECKOUT_WAIT_SECONDS = 0.02
+SHALLOW = "shallow roots are not allowed"
+"""git's words for refs that it does not take from a repository without the beginning of its history."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,21 @@ class Mirror:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @property
+    def bases(self) -> Path:
+        """Where the base checkouts of its commits are: see agentd.git.layouts.bases."""
+        return self.path.with_suffix(".bases")
+
+    @contextmanager
+    def checking_out(self) -> Iterator[None]:
+        """One of the host's places for a checkout: more at a time take longer each, and none is ready sooner."""
+        places = [self.path.with_suffix(f".checkout-{number}.lock") for number in range(CHECKOUTS)]
+        with ExitStack() as stack:
+            locks = [stack.enter_context(place.open("w")) for place in places]
+            while not any(_locked_now(lock) for lock in locks):
+                time.sleep(CHECKOUT_WAIT_SECONDS)
+            yield
+
 
 def open_mirror(settings: Settings) -> Mirror:
     """The repository's mirror below the state directory, made when it is not there."""
@@ -49,6 +71,7 @@ def open_mirror(settings: Settings) -> Mirror:
         if not (path / "HEAD").is_file():
             git("init", "--quiet", "--bare", str(path), cwd=path.parent)
             mirror.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=b"")
+    require_whole(mirror)
     return mirror
 
 
@@ -67,6 +90,29 @@ def _mirror_of(settings: Settings) -> Mirror:
         settings.base_branch,
         Author(settings.agent_git_name, settings.agent_git_email),
     )
+
+
+def require_whole(mirror: Mirror) -> None:
+    """Raises GitError when the mirror lacks history or promises objects that another repository has.
+
+    Workspaces are made of its objects where no network is, and pushes need all of its history.
+    """
+    for left in (mirror.path / "shallow", *(mirror.path / "objects" / "pack").glob("*.promisor")):
+        if left.exists():
+            raise GitError(
+                f"{mirror.path}: is a shallow or partial clone ({left.name}), agentd needs a whole one; "
+                "move it away, and agentd makes another"
+            )
+
+
+def maintain(mirror: Mirror) -> None:
+    """Join small packs and loose objects and refs. Nothing is ever left out: workspaces are made of these objects.
+
+    Not `git gc`, which takes away what no ref reaches, such as what a run is about to commit. Raises GitError.
+    """
+    tasks = ("loose-objects", "incremental-repack", "pack-refs")
+    with mirror.locked():
+        mirror.git("maintenance", "run", "--quiet", *(f"--task={task}" for task in tasks))
 
 
 def fetch(mirror: Mirror, task_id: str | None = None) -> str:
@@ -91,8 +137,15 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
                 mirror.url,
                 *refspecs,
                 token=mirror.token,
+                # It would leave the refs as they were, and end with 0.
+                refuse=SHALLOW,
             )
         except GitError as error:
+            if SHALLOW in error.stderr:
+                raise GitError(
+                    f"{mirror.url} has only the end of its history (a shallow clone), agentd needs all of it; "
+                    "run `git fetch --unshallow` there"
+                ) from None
             if "couldn't find remote ref" in error.stderr:
                 raise GitError(
                     f"base branch {mirror.base_branch!r} is not on {mirror.url}; set BASE_BRANCH to one that is"
@@ -182,3 +235,12 @@ def is_ancestor(mirror: Mirror, ancestor: str, descendant: str) -> bool:
 
 def _seen(claim: str) -> str:
     return claim.replace("refs/agentd/claims/", "refs/agentd/seen/", 1)
+
+
+def _locked_now(lock: IO[Any]) -> bool:
+    """Take a lock unless somebody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

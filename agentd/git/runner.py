@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from agentd.errors import GitError
 
@@ -67,38 +68,48 @@ class Author:
         }
 
 
+def command(*arguments: str, options: Sequence[str] = ()) -> list[str]:
+    """git's whole command line, less the environment that it needs as well (ENVIRONMENT)."""
+    return ["git", *(part for option in (*_OPTIONS, *options) for part in ("-c", option)), *arguments]
+
+
+def complaint(name: str, exit_status: int, output: str, stderr: bytes) -> GitError:
+    """The error of a git command that failed: its last lines, and all that it said for whoever looks closer."""
+    said = stderr.decode(errors="replace").strip()
+    last = "; ".join(line for line in said.splitlines()[-4:]) or output.strip()[-300:]
+    return GitError(f"git {name} failed ({exit_status}): {last}", exit_status, said + output)
+
+
 def git(
     *arguments: str,
     git_dir: Path | None = None,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
+    stdin: bytes | IO[bytes] | None = None,
     token: str = "",
     timeout_seconds: float = TIMEOUT_SECONDS,
     descriptors: tuple[int, ...] = (),
     accept: tuple[int, ...] = (0,),
+    refuse: str = "",
 ) -> str:
     """Run git and return what it printed, without the last line end.
 
-    `token` reaches git over a file descriptor; `descriptors` are handed on to it. Raises GitError when the exit status
-    is not in `accept`, on a time-out, and when git is missing.
+    `stdin` is what git reads, or an open file of it; `token` reaches git over a file descriptor; `descriptors` are
+    handed on to it. Raises GitError when the exit status is not in `accept`, on a time-out, when git is missing,
+    and when it complains with the words of `refuse` whatever its exit status.
     """
     with _credential(token) as (options, credential):
-        argv = ["git"]
-        for option in (*_OPTIONS, *options):
-            argv += ["-c", option]
-        argv += arguments
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         env = {**ENVIRONMENT, "PATH": os.defpath, **passed, **(environment or {})}
         if git_dir is not None:
             env["GIT_DIR"] = str(git_dir)
         try:
             done = subprocess.run(
-                argv,
+                command(*arguments, options=options),
                 cwd=cwd or git_dir,
                 env=env,
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
+                input=stdin if isinstance(stdin, bytes) else None,
+                stdin=None if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
                 capture_output=True,
                 pass_fds=(*credential, *descriptors),
                 timeout=timeout_seconds,
@@ -108,10 +119,8 @@ def git(
         except subprocess.TimeoutExpired:
             raise GitError(f"git {arguments[0]} did not end within {timeout_seconds:.0f} s") from None
     output = done.stdout.decode(errors="surrogateescape")
-    if done.returncode not in accept:
-        complaint = done.stderr.decode(errors="replace").strip()
-        last = "; ".join(line for line in complaint.splitlines()[-4:]) or output.strip()[-300:]
-        raise GitError(f"git {arguments[0]} failed ({done.returncode}): {last}", done.returncode, complaint + output)
+    if done.returncode not in accept or (refuse and refuse.encode() in done.stderr):
+        raise complaint(arguments[0], done.returncode, output, done.stderr)
     return output.removesuffix("\n")
 
 

@@ -14,11 +14,12 @@ from agentd.agents.environment import LOOPBACK
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.git.collect import Reader
-from agentd.git.workspace import Workspace, alternates_folder
+from agentd.git.workspace import Workspace, view
 from agentd.model import Profile
 from agentd.policy.allowlist import CommandRules, parse_allow_list
 from agentd.run.desk import Desk
 from agentd.run.process import RUN_VARIABLE, Program
+from agentd.run.views import run_inside, spec_of
 from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.installations import installation
 from agentd.sandbox.launch import command_line, prepared
@@ -105,7 +106,7 @@ class Enclosure:
             cwd=Path("/"),
             inputs=made.inputs,
             limits=self.limits.sampled(),
-            folders=(self.place.path, self.host_home),
+            folders=(self.place.files, self.host_home),
         )
 
 
@@ -149,12 +150,11 @@ def reading(desk: Desk, place: Workspace) -> Iterator[Reader]:
     if not desk.is_sandboxed:
         yield Reader(str(place.path / ".git"))
         return
-    objects = alternates_folder(desk.context.mirror)
-    spec = SandboxSpec(place.path, mounts=(Mount(objects, str(objects)),))
+    spec = spec_of(view(desk.context.mirror, place))
     with command_line(spec) as (command, descriptors):
         clean = ["env", "-i", *(f"{name}={value}" for name, value in environment(spec).items())]
         upload_pack = shlex.join([*clean, *command, "--", "git-upload-pack", "--strict", "--timeout=60"])
-        yield Reader(f"{WORKSPACE}/.git", upload_pack, tuple(descriptors))
+        yield Reader(f"{WORKSPACE}/.git", upload_pack, tuple(descriptors), run_inside)
 
 
 def programs_in(command: str) -> list[Path]:
@@ -169,13 +169,12 @@ def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path]) ->
     path = context.environ.get("PATH", os.defpath)
     chains = find_tool_chains(path, Path.home())
     installed = [installation(program, path) for program in programs]
-    objects = alternates_folder(context.mirror)
     folders = dict.fromkeys(folder for each in installed for folder in each.folders)
-    return SandboxSpec(
-        place.path,
-        home,
+    tree = spec_of(view(context.mirror, place), home)
+    return replace(
+        tree,
         mounts=merged(
-            (Mount(objects, str(objects)),),
+            tree.mounts,
             chains.mounts,
             *(each.mounts for each in installed),
             _named(profile),

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.agents import LaunchSpec
@@ -185,7 +185,7 @@ class _Sandboxed:
             return Ran(127, str(error), "not_installed")
         reach = Reach(frozenset(map(_address, hosts)), private=context.settings.lockfiles.private_hosts)
         async with open_doors(desk.run_dir / "doors-relock", reach, Teller(desk)) as doors:
-            spec = SandboxSpec(spec.workspace, spec.home, merged(spec.mounts, doors.mounts), spec.links, path=spec.path)
+            spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
             inside = Enclosure(Path(WORKSPACE), Path(HOME), {}, self._place, self._home, limits, spec, doors)
             given |= {"PATH": spec.path} | _yarn_proxy(doors)
             return await self._supervised(inside, name, (word, *argv[1:]), folder, given)
@@ -193,7 +193,7 @@ class _Sandboxed:
     def _spec(self, program: Path, path: str) -> tuple[str, SandboxSpec]:
         """The program as it is called inside, and a sandbox with it, the tool chains, and nothing of the mirror."""
         chains = find_tool_chains(path, Path.home())
-        place = SandboxSpec(self._place.path, self._home, chains.mounts, chains.links, path=chains.path)
+        place = SandboxSpec(self._place.path, self._home, mounts=chains.mounts, links=chains.links, path=chains.path)
         if program.name in PROGRAMS:
             # By its name: what rustup has on PATH is not the program itself.
             refused = find_tool_chains(path, Path.home(), [program.name]).refused
@@ -201,11 +201,10 @@ class _Sandboxed:
                 raise ConfigurationError(refused[0])
             return program.name, place
         installed = installation(program, path)
-        return str(program), SandboxSpec(
-            place.workspace,
-            place.home,
-            merged(chains.mounts, installed.mounts),
-            (*chains.links, *installed.links),
+        return str(program), replace(
+            place,
+            mounts=merged(chains.mounts, installed.mounts),
+            links=(*chains.links, *installed.links),
             path=":".join([chains.path, *installed.folders]),
         )
 

@@ -52,12 +52,24 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Lower:
+    """What is seen below the workspace where it is the upper folder of an overlay."""
+
+    base: Path
+    """never written: what the program changes is copied into the workspace first"""
+    work: Path
+    """an empty folder on the workspace's file system, which the kernel needs"""
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
     """Everything that is inside a sandbox, and nothing else is."""
 
     workspace: Path
     home: Path | None = None
     """a folder of this run alone; None is an empty one in memory"""
+    lower: Lower | None = None
+    """None where the workspace is the whole tree"""
     mounts: tuple[Mount, ...] = ()
     """tool chains, object stores, the folder of the gateway's socket"""
     links: tuple[tuple[str, str], ...] = ()
@@ -97,10 +109,11 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
     another one would hide it, or show what was hidden. Below /tmp, which is new and empty, a target hides nothing.
     """
     owned = [("workspace", spec.workspace), *([("home", spec.home)] if spec.home else [])]
+    owned += [("base", spec.lower.base), ("work", spec.lower.work)] if spec.lower else []
     for name, folder in owned:
         if folder.is_symlink() or not folder.is_dir():
             raise ConfigurationError(f"sandbox: {name} {str(folder)!r} must be a folder and no symlink")
-    for source in (spec.workspace, *(mount.source for mount in spec.mounts), *([spec.home] if spec.home else [])):
+    for source in (*(folder for _, folder in owned), *(mount.source for mount in spec.mounts)):
         if not source.is_absolute() or source == Path("/") or source == Path.home():
             raise ConfigurationError(
                 f"sandbox: {str(source)!r} may not be mounted: it is the root, a home, or relative"
@@ -172,6 +185,14 @@ def arguments(spec: SandboxSpec, user_id: int, group_id: int, passwd_fd: int, se
         args += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
     for target, place in links_to_make(spec):
         args += ["--symlink", target, place]
-    args += ["--bind", str(spec.workspace), WORKSPACE, "--chdir", WORKSPACE]
+    args += [*_tree(spec), "--chdir", WORKSPACE]
     # The rest of the root is nobody's place to write.
     return [*args, "--remount-ro", "/", "--seccomp", str(seccomp_fd)]
+
+
+def _tree(spec: SandboxSpec) -> list[str]:
+    """The workspace, alone or over its base."""
+    if spec.lower is None:
+        return ["--bind", str(spec.workspace), WORKSPACE]
+    over = ["--overlay", str(spec.workspace), str(spec.lower.work), WORKSPACE]
+    return ["--overlay-src", str(spec.lower.base), *over]

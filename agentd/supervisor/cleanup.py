@@ -26,6 +26,7 @@ from agentd.git.workspace import Workspace, find, remove
 from agentd.model import Run
 from agentd.run.context import Context
 from agentd.run.desk import open_desk
+from agentd.run.enclosure import reading
 from agentd.run.stages.finish import save_work
 from agentd.run.stages.sync import unpublished_ref
 from agentd.states import ACTIVE, RunState
@@ -123,12 +124,14 @@ def _remove_workspace(context: Context, item: Item) -> Item:
     run = runs.get_run(context.store, item.run_id)
     if run is None or run.state in ACTIVE:
         return replace(item, goes=False, why="its run is under way")
-    found = snapshot(context.mirror, place)
+    desk = open_desk(context, item.run_id)
+    with reading(desk, place) as reader:
+        found = snapshot(context.mirror, place, reader)
     if found.nested:
         return replace(item, goes=False, why=f"stays: holds repositories of its own, {', '.join(found.nested)}")
     proof = _where(context.mirror, run, place, found.tree)
     if not proof:
-        proof = save_work(open_desk(context, item.run_id), place, "kept by the clean-up")
+        proof = save_work(desk, place, "kept by the clean-up")
     remove(place.path)
     return replace(item, why=f"{item.why}; its content is on {proof}")
 

@@ -92,7 +92,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                 launch.stdin,
                 startup_seconds=settings.agent_startup_minutes * 60,
                 silence_seconds=settings.agent_silence_minutes * 60,
-                watched=(place.path, inside.host_home),
+                watched=(place.files, inside.host_home),
                 secrets=(*context.secrets, *secret_values(launch.env)),
             )
             contained = inside.contain(program, desk.run_dir)

@@ -6,14 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from agentd.errors import GitError, GitHubError
+from agentd.errors import ConfigurationError, GitError, GitHubError
 from agentd.git import mirror as git_mirror
 from agentd.git.push import push_work
 from agentd.git.workspace import Workspace, prepare
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.run.desk import Desk, RunEnd, outside
+from agentd.run.layout import layout_for
 from agentd.run.report import STICKY, sticky_body
+from agentd.run.views import run_inside
 from agentd.states import RunState
 
 
@@ -64,7 +66,12 @@ async def workspace(desk: Desk, start: dict[str, Any], kept: str = "") -> Worksp
 
     def make() -> Workspace:
         bring(desk, start["start"], kept)
-        return prepare(context.mirror, path, desk.run_dir, desk.run.branch, start["start"], kept)
+        inside = run_inside if desk.is_sandboxed else None
+        try:
+            layout = layout_for(context.settings, context.mirror, is_sandboxed=desk.is_sandboxed)
+        except ConfigurationError as error:
+            raise GitError(str(error)) from None  # as whatever else keeps a workspace from being made
+        return prepare(context.mirror, path, desk.run_dir, desk.run.branch, start["start"], kept, layout, inside)
 
     return await asyncio.to_thread(make)
 

@@ -22,6 +22,7 @@ from agentd.git.sync import Synced, record_base, recorded_base, sync
 from agentd.git.update import InTheWay, advance
 from agentd.github.text import fence, one_line
 from agentd.run.desk import Desk, RunEnd, outside
+from agentd.run.enclosure import reading
 from agentd.run.relock import relock
 from agentd.run.stages.start import bring, keep, workspace
 from agentd.states import RunState
@@ -102,8 +103,8 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
     parents = git_mirror.parents_of(mirror, synced.sha)
     start = parents[0] if len(parents) == 1 else synced.sha
     place = await workspace(desk, began, commit)
-    with suppress(InTheWay):  # then whoever needs the workspace next gets it made anew, and this one set aside
-        await asyncio.to_thread(advance, mirror, place, desk.run_dir, made["tree"], synced.sha, start)
+    with reading(desk, place) as reader, suppress(InTheWay):  # which is then set aside, and another one made
+        await asyncio.to_thread(advance, mirror, place, desk.run_dir, made["tree"], synced.sha, start, reader)
     return {
         "moved": True,
         "began": began | {"base": base, "branch": branch, "start": start, "parents": [start], "conflicts": []},

@@ -40,7 +40,7 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
     try:
         with reading(desk, place) as reader:
             await asyncio.to_thread(git_collect.keep_commits, mirror, place, desk.run.run_id, reader)
-        found = await asyncio.to_thread(git_collect.snapshot, mirror, place)
+            found = await asyncio.to_thread(git_collect.snapshot, mirror, place, reader)
     except (GitError, ConfigurationError) as error:
         raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}") from None
     if found.nested:
@@ -121,12 +121,13 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: 
         raise RunEnd(RunState.failed, f"`{command}` cannot be started: {ended.message}")
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{task.task_id}: the lease ran out during verify")
-    if passed and await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place) != collected["tree"]:
-        reason = f"`{command}` passed, but changed files that belong to the commit"
-        raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
-    if not passed:
-        # Caches and reports of the verify command are no part of what the agent's next turn leaves.
-        await asyncio.to_thread(git_collect.clean, context.mirror, place)
+    with reading(desk, place) as reader:
+        if not passed:
+            # Caches and reports of the verify command are no part of what the agent's next turn leaves.
+            await asyncio.to_thread(git_collect.clean, context.mirror, place, reader)
+        elif await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place, reader) != collected["tree"]:
+            reason = f"`{command}` passed, but changed files that belong to the commit"
+            raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}
 
 

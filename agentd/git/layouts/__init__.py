@@ -1,0 +1,9 @@
+"""The layouts of workspaces, each one file with the functions that agentd.git.layouts.protocol names."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from agentd.git.layouts import clone, overlay
+
+LAYOUTS: dict[str, ModuleType] = {"clone": clone, "overlay": overlay}

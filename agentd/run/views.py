@@ -1,0 +1,58 @@
+"""What git knows of a workspace made into a sandbox: for programs of the run, and for git itself."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from agentd.errors import ConfigurationError, GitError
+from agentd.git.runner import complaint
+from agentd.git.workspace import View
+from agentd.sandbox import profile
+from agentd.sandbox.launch import command_line
+from agentd.sandbox.profile import Lower, Mount, SandboxSpec
+
+
+def spec_of(view: View, home: Path | None = None, env: Mapping[str, str] | None = None) -> SandboxSpec:
+    """A sandbox that shows the view's tree as the workspace, and nothing else of the host but what the tree needs."""
+    lower = Lower(view.base, view.work) if view.base and view.work else None
+    mounts = tuple(Mount(shown.source, shown.target, shown.writable) for shown in view.shown)
+    return SandboxSpec(view.files, home, lower, mounts, env=env or {})
+
+
+def run_inside(
+    view: View,
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: bytes = b"",
+    stdout: Path | None = None,
+    timeout_seconds: float,
+) -> str:
+    """One git in a sandbox of its own, to its end; see agentd.git.layouts.protocol.Inside. Raises GitError."""
+    name = next((word for word in argv[1:] if not word.startswith("-") and "=" not in word), argv[0])
+    with ExitStack() as stack:
+        output = stack.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE
+        try:
+            spec = spec_of(view, env=environment)
+            line, descriptors = stack.enter_context(command_line(spec))
+            done = subprocess.run(
+                [*line, "--", *argv],
+                env=profile.environment(spec),
+                cwd="/",
+                input=stdin,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                pass_fds=descriptors,
+                timeout=timeout_seconds,
+            )
+        except (ConfigurationError, OSError) as error:
+            raise GitError(f"git {name} cannot be run in the sandbox: {error}") from None
+        except subprocess.TimeoutExpired:
+            raise GitError(f"git {name} did not end within {timeout_seconds:.0f} s") from None
+    printed = (done.stdout or b"").decode(errors="surrogateescape")
+    if done.returncode != 0:
+        raise complaint(name, done.returncode, printed, done.stderr)
+    return printed.removesuffix("\n")
