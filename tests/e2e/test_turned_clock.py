@@ -49,7 +49,7 @@ async def working(here: Inside, folder: Path) -> asyncio.Task[object]:
     """A tick whose run has its agent at work now."""
     ticking = asyncio.create_task(here.tick())
     async with asyncio.timeout(20):
-        while not (folder / "inside/worktrees/issue-1/work.txt").exists() or latest(here) is not RunState.running:
+        while not list(folder.glob("inside/worktrees/issue-1/**/work.txt")) or latest(here) is not RunState.running:
             await asyncio.sleep(0.05)
     return ticking
 
