@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from agentd.errors import AgentdError
@@ -20,17 +21,21 @@ from agentd.run.views import run_inside
 from agentd.sandbox.overlay import overlay_problem
 from benchmarks.rows import Row
 
-ROUNDS = 7
+ROUNDS = 5
 AT_ONCE = 16
+FEW_FILES = 1000
+"""Of the repository that sixteen clones are made of at once: what fails there are locks, whatever the size."""
 FILES_A_FOLDER = 100
 FILE_BYTES = 1400
 AUTHOR = Author("bench", "bench@example.org")
 
 
-def ready(files: int) -> list[Row]:
-    """A workspace of each layout over `git worktree add` of the same commit, and sixteen at the same time."""
-    # On a disk, and nothing is deleted before the end: creating after deleting is slow on some file systems.
-    with tempfile.TemporaryDirectory(prefix="agentd-bench-", dir="/var/tmp") as name:
+def ready(files: int, place: Path) -> list[Row]:
+    """A workspace of each layout over `git worktree add` of the same commit, and sixteen at the same time.
+
+    In a folder of `place`, where nothing is deleted before the end: creating after deleting is slow on some disks.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentd-bench-", dir=place) as name:
         folder = Path(name)
         mirror, sha = _mirror(folder, files)
         made: dict[str, list[float]] = {"worktree": [], "cp": [], "clone": []}
@@ -63,27 +68,30 @@ def ready(files: int) -> list[Row]:
         overlay = statistics.median(made["overlay"])
         note = f"{1000 * overlay:.0f} ms, the first one of a commit {1000 * first:.0f} ms"
         rows.append(Row("workspace ready, overlay", overlay / peer, "x", 0.1, note))
-        return [*rows, *_at_once(mirror, folder, sha, "overlay"), *_first_look(mirror, folder, sha)]
+        rows += _first_look(mirror, folder, sha)
+        few = folder / "few"
+        few.mkdir()
+        return [*rows, *_at_once({"overlay": (mirror, sha, folder), "clone": (*_mirror(few, FEW_FILES), few)})]
 
 
-def _at_once(mirror: Mirror, folder: Path, sha: str, layout: LayoutName) -> list[Row]:
-    """Sixteen at the same time, with the layout that is fast and the one that checks out: how many failed."""
-    failed, seconds = 0, {}
-    for kind in (layout, "clone"):
-
-        def one(number: int, kind: LayoutName = kind) -> bool:  # type: ignore[assignment]
-            try:
-                _prepare(mirror, folder, f"many-{kind}-{number}", sha, kind)
-            except AgentdError:
-                return False
-            return True
-
+def _at_once(kinds: dict[LayoutName, tuple[Mirror, str, Path]]) -> list[Row]:
+    """Sixteen of each layout at the same time: how many failed."""
+    failed, notes = 0, []
+    for layout, (mirror, sha, folder) in kinds.items():
+        makes = [partial(_prepare, mirror, folder, f"many-{number}", sha, layout) for number in range(AT_ONCE)]
         began = time.perf_counter()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            failed += sum(not done for done in pool.map(one, range(AT_ONCE)))
-        seconds[kind] = time.perf_counter() - began
-    note = ", ".join(f"{kind} {taken:.2f} s" for kind, taken in seconds.items())
-    return [Row(f"{AT_ONCE} workspaces at once", failed, "failed", 0, note)]
+            failed += sum(pool.map(_fails, makes))
+        notes.append(f"{layout} {time.perf_counter() - began:.2f} s")
+    return [Row(f"{AT_ONCE} workspaces at once", failed, "failed", 0, f"{', '.join(notes)} ({FEW_FILES} files)")]
+
+
+def _fails(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except AgentdError:
+        return True
+    return False
 
 
 def _first_look(mirror: Mirror, folder: Path, sha: str) -> list[Row]:
