@@ -79,14 +79,19 @@ def label_to_agent() -> list[Row]:
                 issue = place.issue(f"Number {number}", ("status:todo",))
                 began = time.time()
                 place.label(issue, "agent-ready")
-                mark = place.folder / "worktrees" / REPO / f"issue-{issue}" / STARTED
-                wait_for(lambda mark=mark: mark.exists() and mark.read_text().endswith("\n"), 0.005)
-                waits.append(float(mark.read_text()) - began)
+                tree = place.folder / "worktrees" / REPO / f"issue-{issue}"
+                marks = (tree / STARTED, tree / "upper" / STARTED)
+                wait_for(lambda marks=marks: any(map(_is_written, marks)), 0.005)
+                waits.append(float(next(filter(_is_written, marks)).read_text()) - began)
                 wait_for(lambda: not place.status()["running"], 0.1)
         tree = statistics.median(_clone_seconds(place, number) for number in range(LABELS))
         value = 1000 * (statistics.median(waits[1:]) - tree)
         note = f"p50 of {LABELS - 1}; the working tree itself takes {1000 * tree:.0f} ms"
         return [Row("label to agent start", value, "ms", 400, note)]
+
+
+def _is_written(mark: Path) -> bool:
+    return mark.exists() and mark.read_text().endswith("\n")
 
 
 def _clone_seconds(place: Site, number: int) -> float:

@@ -26,7 +26,7 @@ def sleeping(agents: int) -> list[Row]:
             place.issue(f"Number {number}")
         with place.supervisor() as supervisor:
             trees = place.folder / "worktrees"
-            wait_for(lambda: sum(1 for _ in trees.glob("*/*/issue-*/asleep")) == agents, 0.5)
+            wait_for(lambda: sum(1 for _ in trees.glob("*/*/issue-*/**/asleep")) == agents, 0.5)
             time.sleep(SETTLE_SECONDS)
             percent = cpu_percent(supervisor, MEASURED_SECONDS)
             memory = memory_mb(supervisor)

@@ -32,6 +32,7 @@ def overlay_problem(bases: Path, workspaces: Path) -> str:
     name = f".probe-{secrets.token_hex(4)}"
     base, place = bases / name, workspaces / name
     try:
+        workspaces.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (base / "folder" / "old", place / "upper", place / "work"):
             folder.mkdir(parents=True, mode=0o700)
         for file, text in FILES.items():

@@ -121,6 +121,11 @@ class Installation:
         ]
 
 
+def written(folder: Path, trees: str, name: str) -> list[Path]:
+    """A file that runs have written, in all their working trees (a pattern below the folder), in either layout."""
+    return [*folder.glob(f"{trees}/{name}"), *folder.glob(f"{trees}/upper/{name}")]
+
+
 def environment(home: Path, hub: PracticeGitHub, token: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What a person's shell would have, and no more."""
     return {

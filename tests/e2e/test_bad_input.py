@@ -17,7 +17,7 @@ import pytest
 
 from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
-from tests.e2e.conftest import REPO, Installation
+from tests.e2e.conftest import REPO, Installation, written
 from tests.e2e.test_restart import agents, wait_for
 from tests.test_contracts import GOOD
 
@@ -220,7 +220,7 @@ def test_labels_and_issues_that_people_change_while_a_run_lives_are_obeyed(here:
     kept, unlabelled, closed = (here.issue(f"asleep {number}") for number in range(3))
     here.run("start")
     try:
-        wait_for(lambda: len(list(here.folder.glob("worktrees/alice/widget/issue-*/**/done.txt"))) == 3)
+        wait_for(lambda: len(written(here.folder, "worktrees/alice/widget/issue-*", "done.txt")) == 3)
         here.act("DELETE", f"/issues/{kept}/labels/status:in-progress")
         here.act("DELETE", f"/issues/{unlabelled}/labels/agent-ready")
         here.act("PATCH", f"/issues/{closed}", {"state": "closed"})
@@ -254,7 +254,7 @@ def test_the_first_interrupt_drains_and_the_second_stops(
         text=True,
     )
     try:
-        wait_for(lambda: list(here.folder.glob("worktrees/alice/widget/issue-*/**/done.txt")))
+        wait_for(lambda: written(here.folder, "worktrees/alice/widget/issue-*", "done.txt"))
         for _ in range(signals):
             command.send_signal(signal.SIGINT)
             time.sleep(0.3)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentd.practice import PracticeGitHub
-from tests.e2e.conftest import Installation
+from tests.e2e.conftest import Installation, written
 from tests.e2e.test_restart import wait_for
 
 TASKS = 8
@@ -49,7 +49,7 @@ def test_each_issue_is_worked_on_once(here: Installation, hub: PracticeGitHub, t
     here.configure("poll_interval_seconds = 0.3\nmax_parallel = 2\n", verify="true")
     numbers = [here.issue("The first one's")]
     here.run("start")
-    wait_for(lambda: list(here.folder.glob("worktrees/*/*/issue-1/**/work.txt")))
+    wait_for(lambda: written(here.folder, "worktrees/*/*/issue-1", "work.txt"))
     copied = copy_of(here, tmp_path / "copied")
     copied.run("start")
     try:

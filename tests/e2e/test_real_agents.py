@@ -16,7 +16,7 @@ from agentd.practice import PracticeGitHub
 from agentd.practice.model import PER_PROMPT, ScriptedModel
 from agentd.run.process import RUN_VARIABLE
 from tests.agents.test_real_agents import AGENTS, program
-from tests.e2e.conftest import Installation, environment
+from tests.e2e.conftest import Installation, environment, written
 from tests.e2e.test_restart import wait_for
 
 pytestmark = pytest.mark.real_agents
@@ -113,7 +113,7 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
     there.issue("Greet the world")
     there.run("start")
     try:
-        wait_for(lambda: list(there.folder.glob("worktrees/alice/widget/*/**/here.txt")))
+        wait_for(lambda: written(there.folder, "worktrees/alice/widget/*", "here.txt"))
         [run] = there.status()["running"]
         assert left_running(run["run_id"])
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from agentd.run.process import RUN_VARIABLE
-from tests.e2e.conftest import Installation
+from tests.e2e.conftest import Installation, written
 
 SLOW_AGENT = """
 import os, pathlib, sys, time
@@ -65,7 +65,7 @@ def started(here: Installation) -> None:
     here.configure("poll_interval_seconds = 1\n")
     here.issue()
     here.run("start")
-    wait_for(lambda: list(here.folder.glob("worktrees/alice/widget/*/**/half.txt")))
+    wait_for(lambda: written(here.folder, "worktrees/alice/widget/*", "half.txt"))
 
 
 def in_review(here: Installation) -> None:
@@ -146,7 +146,7 @@ def test_a_run_of_a_program_with_other_stages_begins_anew_and_costs_no_attempt(h
         env=here.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.DEVNULL,
     )
-    wait_for(lambda: list(here.folder.glob("worktrees/alice/widget/*/**/half.txt")))
+    wait_for(lambda: written(here.folder, "worktrees/alice/widget/*", "half.txt"))
     older.kill()
     older.wait()
     wait_for(lambda: not agents(here.folder), 5)

@@ -16,7 +16,7 @@ from agentd.practice import PracticeGitHub
 from agentd.run import engine, workflow
 from agentd.states import ACTIVE, RunState
 from agentd.store import claims, runs
-from tests.e2e.conftest import REPO
+from tests.e2e.conftest import REPO, written
 from tests.e2e.inside import Inside, inside
 
 HOUR = 3600.0
@@ -49,7 +49,7 @@ async def working(here: Inside, folder: Path) -> asyncio.Task[object]:
     """A tick whose run has its agent at work now."""
     ticking = asyncio.create_task(here.tick())
     async with asyncio.timeout(20):
-        while not (folder / "inside/worktrees/issue-1/work.txt").exists() or latest(here) is not RunState.running:
+        while not written(folder, "inside/worktrees/issue-1", "work.txt") or latest(here) is not RunState.running:
             await asyncio.sleep(0.05)
     return ticking
 
