@@ -149,7 +149,7 @@ def commit(mirror: Mirror, tree: str, parents: Sequence[str], message: str, run_
 
 
 def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str, reader: Reader) -> str | None:
-    """Salvage: the workspace's content on the run's salvage ref; None when there was nothing to save.
+    """Salvage: the ref that the workspace's content is kept on now; None when there was nothing to save.
 
     Works on whatever the agent left; a repository that was tampered with loses its own commits' names, no file.
     """
@@ -179,8 +179,14 @@ def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: s
         stdin=message(manifest).encode(errors="replace"),
         environment=mirror.author.environment(),
     )
-    mirror.git("update-ref", salvage_ref(task_id, run_id), sha)
-    return sha
+    ref = salvage_ref(task_id, run_id)
+    number = 1
+    # What was set aside earlier in the same run is another piece of work.
+    while (there := resolve(mirror, ref)) is not None and tree_of(mirror, there) != found.tree:
+        number += 1
+        ref = salvage_ref(task_id, f"{run_id}.{number}")
+    mirror.git("update-ref", ref, sha)
+    return ref
 
 
 def diff_text(mirror: Mirror, base: str, head: str, limit_bytes: int = 200_000) -> str:

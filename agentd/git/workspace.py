@@ -6,6 +6,7 @@ After the agent has been in one no git runs with it as its repository: see agent
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from agentd.git.layouts.protocol import (
     alternates_of,
 )
 from agentd.git.mirror import Mirror
-from agentd.git.removal import delete, remove, set_aside
+from agentd.git.removal import delete, free_name, owner_file, remove, set_aside
+
+ASIDE = "aside-"
+"""Begins the names of what a run's folder holds of workspaces that were set aside."""
 
 __all__ = [
     "Inside",
@@ -31,7 +35,10 @@ __all__ = [
     "alternates_of",
     "check_untampered",
     "find",
+    "left",
     "note_kept",
+    "note_moved",
+    "owner_of",
     "prepare",
     "remove",
     "set_aside",
@@ -62,11 +69,12 @@ def prepare(
                 bases.base_of(mirror, known.base.name, inside)
             return known
         if path.exists() or path.is_symlink():
-            set_aside(path)
+            _set_aside(path, run_dir.parent)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_name(f".{path.name}.new")
         delete(fresh)
         made = LAYOUTS[layout].make(Plan(mirror, fresh, run_dir, branch, start_sha, kept or start_sha, inside))
+        owner_file(path).write_text(run_dir.name)
         fresh.rename(path)
         workspace: Workspace = replace(made, path=path)
         _record(run_dir, workspace, [kept] if kept else [])
@@ -75,7 +83,25 @@ def prepare(
 
 def find(mirror: Mirror, run_dir: Path) -> Workspace | None:
     """The workspace that the run has on this host, or None."""
-    record = run_dir / bases.RUN_RECORD
+    found = _read(mirror, run_dir / bases.RUN_RECORD)
+    return found if found is not None and owner_of(found.path) == run_dir.name else None
+
+
+def left(mirror: Mirror, run_dir: Path) -> list[Workspace]:
+    """Everything that the run has on this host: its workspace, and earlier ones that were set aside."""
+    aside = [_read(mirror, record) for record in sorted(run_dir.glob(f"{ASIDE}*.json"))]
+    return [place for place in (find(mirror, run_dir), *aside) if place is not None]
+
+
+def owner_of(path: Path) -> str:
+    """The run whose workspace is at `path`, by a file beside it, where no program of a run can write."""
+    try:
+        return owner_file(path).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _read(mirror: Mirror, record: Path) -> Workspace | None:
     if not record.is_file():
         return None
     known = json.loads(record.read_text())
@@ -83,6 +109,24 @@ def find(mirror: Mirror, run_dir: Path) -> Workspace | None:
     layout = known.get("layout", "clone")
     workspace = Workspace(Path(known["path"]), Path(known["index"]), known["start_sha"], layout, base)
     return workspace if workspace.files.is_dir() else None
+
+
+def _set_aside(path: Path, runs: Path) -> None:
+    """Move a workspace out of the way, and note with its run where it is; `runs` has the folders of all runs."""
+    owner, aside = owner_of(path), free_name(path)
+    if owner and (runs / owner / bases.RUN_RECORD).is_file():
+        known = json.loads((runs / owner / bases.RUN_RECORD).read_text())
+        index = Path(known["index"])
+        name = runs / owner / f"{ASIDE}{aside.name.rpartition('-')[2]}"
+        # An overlay's index stands in a repository of its own.
+        before, after = (index, name) if index.name != "index" or index.parent == runs / owner else (index.parent, name)
+        new = after if before == index else after / index.name
+        note = name.with_suffix(".json")
+        note.with_suffix(".new").write_text(json.dumps({**known, "path": str(aside), "index": str(new)}))
+        note.with_suffix(".new").rename(note)
+        with suppress(FileNotFoundError):
+            before.rename(after)
+    path.rename(aside)
 
 
 def note_kept(run_dir: Path, workspace: Workspace, commit: str) -> None:

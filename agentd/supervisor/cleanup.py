@@ -19,10 +19,12 @@ from typing import Literal
 from agentd.errors import ConfigurationError, GitError
 from agentd.git.branches import delete_branches, remote_branches
 from agentd.git.collect import snapshot
-from agentd.git.mirror import Mirror, tree_of
+from agentd.git.layouts.bases import prune_bases
+from agentd.git.mirror import Mirror, maintain, tree_of
 from agentd.git.naming import branch_of, task_of
+from agentd.git.removal import GONE, delete
 from agentd.git.salvage import drop, salvage_ref, salvages
-from agentd.git.workspace import Workspace, find, remove
+from agentd.git.workspace import Workspace, left, remove
 from agentd.model import Run
 from agentd.run.context import Context
 from agentd.run.desk import open_desk
@@ -59,7 +61,12 @@ def clean_up(context: Context, *, dry_run: bool = False, remote: bool = True) ->
     """
     with _alone(context, dry_run):
         items = [*_workspaces(context, dry_run), *_files(context), *_refs(context), *_salvage(context)]
-        items = items if dry_run else _done(context, items)
+        if not dry_run:
+            items = _done(context, items)
+            for gone in context.settings.workspaces.glob(f"{GONE}*"):
+                delete(gone)
+            prune_bases(context.mirror, context.settings.workspaces, context.settings.state_dir / "runs")
+            maintain(context.mirror)
         return items + (_branches(context, dry_run) if remote else [])
 
 
@@ -89,22 +96,17 @@ def _workspaces(context: Context, dry_run: bool) -> list[Item]:
     retention, now = context.settings.retention, context.clock.now()
     found: list[tuple[datetime, Item]] = []
     for folder in _run_dirs(context):
-        place = find(context.mirror, folder)
-        if place is None:
-            continue
-        run = runs.get_run(context.store, folder.name)
-        ended = _ended(run, folder)
-        if run is None:
-            why = "stays: the store does not know its run"
-            found.append((now, Item("workspace", str(place.path), False, why, run_id=folder.name)))
-            continue
-        if ended is None:
-            found.append((now, Item("workspace", str(place.path), False, "its run is under way", run_id=folder.name)))
-            continue
-        old = now - ended > timedelta(hours=retention.workspace_hours)
-        why = f"its run ended {ended:%Y-%m-%d %H:%M} UTC"
-        size = _size_bytes(place, folder, keep=not dry_run)
-        found.append((ended, Item("workspace", str(place.path), old, why, size, folder.name)))
+        for place in left(context.mirror, folder):
+            run = runs.get_run(context.store, folder.name)
+            ended = _ended(run, folder)
+            if run is None or ended is None:
+                why = "its run is under way" if run else "stays: the store does not know its run"
+                found.append((now, Item("workspace", str(place.path), False, why, run_id=folder.name)))
+                continue
+            old = now - ended > timedelta(hours=retention.workspace_hours)
+            why = f"its run ended {ended:%Y-%m-%d %H:%M} UTC"
+            size = _size_bytes(place, folder, keep=not dry_run)
+            found.append((ended, Item("workspace", str(place.path), old, why, size, folder.name)))
     found.sort(key=lambda one: one[0])
     items = [item for _, item in found]
     total = sum(item.size_bytes for item in items if not item.goes)
@@ -118,9 +120,11 @@ def _workspaces(context: Context, dry_run: bool) -> list[Item]:
 
 def _remove_workspace(context: Context, item: Item) -> Item:
     folder = context.run_dir(item.run_id)
-    place = find(context.mirror, folder)
+    place = next((one for one in left(context.mirror, folder) if str(one.path) == item.name), None)
     if place is None:
         return item
+    if not place.index.is_file():
+        return replace(item, goes=False, why=f"stays: {place.index} is gone")
     run = runs.get_run(context.store, item.run_id)
     if run is None or run.state in ACTIVE:
         return replace(item, goes=False, why="its run is under way")
@@ -157,7 +161,7 @@ def _files(context: Context) -> list[Item]:
     items, limit = [], context.clock.now() - context.settings.retention.run_days * DAY
     for folder in _run_dirs(context):
         ended = _ended(runs.get_run(context.store, folder.name), folder)
-        if ended is not None and ended < limit and find(context.mirror, folder) is None:
+        if ended is not None and ended < limit and not left(context.mirror, folder):
             items.append(Item("files", str(folder), True, f"its run ended {ended:%Y-%m-%d} UTC", run_id=folder.name))
     return items
 
@@ -259,7 +263,7 @@ def _ended(run: Run | None, folder: Path) -> datetime | None:
 
 def _size_bytes(place: Workspace, folder: Path, *, keep: bool) -> int:
     """Disk of a workspace that nobody works in, measured once."""
-    known = folder / "workspace.bytes"
+    known = folder / f"{place.path.name}.bytes"
     if known.is_file():
         return int(known.read_text())
     done = subprocess.run(["du", "-s", "-B1", "--", str(place.path)], capture_output=True, text=True)

@@ -62,7 +62,7 @@ def test_a_tree_comes_back_whole_over_many_turns(here: Scene) -> None:
     for turn in range(3):
         here.act(f"echo {turn} >> a.txt; mkdir -p d{turn}; echo {turn} > d{turn}/f")
         tree = here.snapshot().tree
-        sha = collect.commit(here.there, tree, here.place.start_sha, f"turn {turn}", "run")
+        sha = collect.commit(here.there, tree, [here.place.start_sha], f"turn {turn}", "run")
         assert here.content(sha)["a.txt"].endswith(str(turn))
     assert here.snapshot().tree == tree
 
@@ -132,7 +132,7 @@ def test_a_killed_run_is_taken_up_too(here: Scene) -> None:
 def test_work_of_another_host_is_taken_up(here: Scene, tmp_path: Path) -> None:
     other = scene(here.there, tmp_path, here.layout, "other")
     other.act("echo theirs > a.txt; rm -r folder; echo new > new.txt; chmod 755 tool.sh; ln -s a.txt link")
-    theirs = collect.commit(here.there, other.snapshot().tree, here.place.start_sha, "theirs", "other")
+    theirs = collect.commit(here.there, other.snapshot().tree, [here.place.start_sha], "theirs", "other")
     here.act("echo older > a.txt; echo older > older.txt")
     again = here.again(kept=theirs)
     assert again.snapshot().tree == mirror.tree_of(here.there, theirs)

@@ -10,7 +10,6 @@ from typing import Any
 from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError
 from agentd.git.collect import save
 from agentd.git.push import RefusedRef
-from agentd.git.salvage import salvage_ref
 from agentd.git.workspace import Workspace
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
@@ -90,7 +89,7 @@ async def _save(desk: Desk, find: Find, why: str) -> tuple[str, bool]:
 
 
 def save_work(desk: Desk, place: Workspace, why: str) -> str:
-    """Keep the workspace's content on the run's salvage ref, which is returned; empty when there is none to keep.
+    """Keep the workspace's content on a salvage ref, which is returned; empty when there is none to keep.
 
     Raises GitError, ConfigurationError.
     """
@@ -98,8 +97,7 @@ def save_work(desk: Desk, place: Workspace, why: str) -> str:
     if not place.path.is_dir():
         return ""
     with reading(desk, place) as reader:
-        saved = save(desk.context.mirror, place, task_id, run_id, why, reader)
-    return salvage_ref(task_id, run_id) if saved else ""
+        return save(desk.context.mirror, place, task_id, run_id, why, reader) or ""
 
 
 def _settle(desk: Desk, end: RunEnd) -> RunState:
