@@ -86,6 +86,19 @@ SCENARIOS = [
         dropped=1,
     ),
     Scenario(
+        "H05-all-cherry-picked",
+        "upstream took both commits one by one, and went on from there",
+        *("base", TEXT),
+        [
+            SAME_BY_UPSTREAM,
+            Step({"new.txt": "n\n"}, by=PERSON),
+            Step({"a.txt": numbered(l3="better"), "new.txt": "m\n"}, by=PERSON),
+        ],
+        [EDIT, Step({"new.txt": "n\n"})],
+        dropped=2,
+        reason="nothing of the branch is left",
+    ),
+    Scenario(
         "H05-becomes-empty",
         "the first commit's change is part of a larger one upstream",
         *("rebase", TEXT),
