@@ -234,6 +234,10 @@ def test_sync_joins_branch_and_base_in_memory(
     if status == "clean":
         assert mirror.is_ancestor(there, base, synced.sha)
         assert content(there, synced.sha).items() >= {k: v.strip() for k, v in (ours | theirs).items()}.items()
+        # Commits that were made again go onto the remote in place of the old ones, which we have seen.
+        push.push_branch(there, TASK, synced.sha, branch)
+        mirror.fetch(there, TASK)
+        assert mirror.remote_branch(there, TASK) == synced.sha
     else:
         assert (synced.files, synced.sha) == (("a.txt",), branch)
 

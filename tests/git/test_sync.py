@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentd.git.commits import Commit, read_commits
-from agentd.git.mirror import Mirror, is_ancestor
+from agentd.git.mirror import Mirror
 from agentd.git.sync import Synced, sync
 from agentd.git.trees import Entry
 from tests.git.corpus import SCENARIOS
@@ -85,7 +85,7 @@ def _check_history(scenario: Scenario, built: Built, synced: Synced) -> None:
     if scenario.way in {"base", "branch", "conflict"}:
         assert sha == (built.base if scenario.way == "base" else built.branch)
         return
-    assert is_ancestor(mirror, built.base, sha)
+    assert mirror.git("merge-base", built.base, sha) == built.base
     task = _commits(mirror, f"{built.recorded or built.base}..{built.branch}", f"^{built.base}")
     if scenario.way == "merge":
         (made,) = read_commits(mirror, [sha])
@@ -124,12 +124,14 @@ def _check_content(scenario: Scenario, built: Built, synced: Synced) -> None:
             assert after == ours or _moved_away(base, fork, path), f"{path}: not as the task has it"
     made_anew = {posixpath.basename(path) for path in synced.lockfiles}
     known = _lines(mirror, fork) | _lines(mirror, result)
-    for side, other in ((base, branch), (branch, base)):
-        if side is base or not landed:
-            added = {path: entry for path, entry in side.items() if fork.get(path) != entry}
-            counted = {path: entry for path, entry in added.items() if posixpath.basename(path) not in made_anew}
-            lost = _lines(mirror, counted) - known - (_lines(mirror, other) if landed else set())
-            assert not lost, f"lost: {sorted(lost)[:5]}"
+    # Of commits that were left out everything must have been on the base at some time.
+    upstream = mirror.git("rev-list", f"{fork_sha}..{built.base}").split() if synced.dropped else []
+    since = set().union(*(_lines(mirror, _files(mirror, sha)) for sha in upstream))
+    for side, elsewhere in ((base, set[bytes]()), (branch, since)):
+        added = {path: entry for path, entry in side.items() if fork.get(path) != entry}
+        counted = {path: entry for path, entry in added.items() if posixpath.basename(path) not in made_anew}
+        lost = _lines(mirror, counted) - known - elsewhere
+        assert not lost, f"lost: {sorted(lost)[:5]}"
     assert landed or not (fork.keys() - branch.keys()) & result.keys(), "what the task deleted is back"
     for path in synced.lockfiles:
         # At its own place, or at the one that the task moved it to.
@@ -138,7 +140,7 @@ def _check_content(scenario: Scenario, built: Built, synced: Synced) -> None:
 
 def _dropped(built: Built) -> bool:
     recorded = built.recorded
-    return bool(recorded) and not is_ancestor(built.mirror, recorded, built.base)
+    return bool(recorded) and recorded not in built.mirror.git("rev-list", built.base).split()
 
 
 def _moved_away(side: Files, fork: Files, path: str) -> bool:

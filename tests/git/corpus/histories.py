@@ -74,6 +74,31 @@ SCENARIOS = [
         reason="rebased 1 commit",
     ),
     Scenario(
+        "H05-cherry-picked-further-down",
+        "upstream took the first of two commits at other lines, and changed its neighbour lines",
+        *("rebase", TEXT),
+        [
+            Step({"a.txt": "top\n" + numbered()}, by=PERSON),
+            Step({"a.txt": "top\n" + numbered(l13="task")}, by=PERSON),
+            Step({"a.txt": "top\n" + numbered(l13="better")}, by=PERSON),
+        ],
+        [Step({"a.txt": numbered(l13="task")}), Step({"new.txt": "n\n"})],
+        dropped=1,
+    ),
+    Scenario(
+        "H05-all-cherry-picked",
+        "upstream took both commits one by one, and went on from there",
+        *("base", TEXT),
+        [
+            SAME_BY_UPSTREAM,
+            Step({"new.txt": "n\n"}, by=PERSON),
+            Step({"a.txt": numbered(l3="better"), "new.txt": "m\n"}, by=PERSON),
+        ],
+        [EDIT, Step({"new.txt": "n\n"})],
+        dropped=2,
+        reason="nothing of the branch is left",
+    ),
+    Scenario(
         "H05-becomes-empty",
         "the first commit's change is part of a larger one upstream",
         *("rebase", TEXT),
