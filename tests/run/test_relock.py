@@ -159,6 +159,24 @@ async def test_it_sees_no_secret_and_nothing_else_of_the_host(rig: Rig) -> None:
     assert found and set(found[1].split()) <= MAY_SEE
 
 
+NESTED = "git init -q nested; git -C nested -c user.name=x -c user.email=x@y commit -q --allow-empty -m x"
+CONNECTS = """
+ask() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128
+printf "CONNECT $0 HTTP/1.1\\r\\n\\r\\n" >&3; cat <&3' "$1" | grep agentd; }
+ask example.org:443
+ask mirror.invalid:8443
+exit 3
+"""
+
+
+async def test_it_reaches_its_registries_and_the_mirror_of_the_settings_alone(rig: Rig) -> None:
+    rig.settings["lockfiles"] = LockfileSettings(hosts=("mirror.invalid:8443",))
+    refused = await rig.relock(*commits(rig, CONNECTS), LOCK)
+    assert isinstance(refused, Refused)
+    assert "example.org:443 is not on the list of hosts" in refused.reason
+    assert "mirror.invalid has no address" in refused.reason
+
+
 @pytest.mark.parametrize(
     ("behaviour", "kind", "said"),
     [
@@ -170,7 +188,8 @@ async def test_it_sees_no_secret_and_nothing_else_of_the_host(rig: Rig) -> None:
         ("rm composer.lock", "touched", "no plain file"),
         ("echo 'not json' > composer.lock", "unreadable", LOCK),
         (WRITES.replace("github.com", "evil.example"), "provenance", "evil.example"),
-        ("sleep 60", "timeout", "in time"),
+        (f"{WRITES}; {NESTED}", "touched", "nested"),
+        ("sleep 20", "timeout", "in time"),
         ("echo getaddrinfo ENOTFOUND repo.packagist.org; exit 1", "unreachable", "lockfiles.hosts"),
     ],
 )

@@ -129,6 +129,7 @@ ADDRESSES = {
     "ssh": ("git+ssh://git@github.com/x/old.git#0123456789", "a new kind of address"),
     "two hosts": ("https://evil.example\\@registry.npmjs.org/old/-/old-1.0.0.tgz", "a new host"),
     "user": ("https://registry.npmjs.org@evil.example/old/-/old-1.0.0.tgz", "a new host"),
+    "password": ("https://me:pw@registry.npmjs.org/old/-/old-1.0.0.tgz", "a new host"),
     "port": ("https://registry.npmjs.org:8443/old/-/old-1.0.0.tgz", "a new host"),
     "subdomain": ("https://registry.npmjs.org.evil.example/old/-/old-1.0.0.tgz", "a new host"),
     "another package": ("https://registry.npmjs.org/evil/-/evil-1.0.0.tgz", "the address of another package"),
