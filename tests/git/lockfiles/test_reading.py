@@ -206,7 +206,7 @@ MANIFESTS = [
 
 @pytest.mark.parametrize(("name", "path", "text", "expected"), MANIFESTS, ids=[f"{m[0]} {m[1]}" for m in MANIFESTS])
 def test_what_a_manifest_asks_for(name: str, path: str, text: str, expected: list[str]) -> None:
-    assert sorted(BY_NAME[name].requirements(path, text.encode())) == sorted(expected)
+    assert sorted(BY_NAME[name].requirements(path, text.encode()).keys() - {"python"}) == sorted(expected)
 
 
 PACKAGES = (Package("a", needs=("b",)), Package("b", version="2.0.0"))
