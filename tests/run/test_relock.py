@@ -333,7 +333,7 @@ FIRST_LOCK = {
     "uv": 'version = 1\nrequires-python = ">=3.11"\n',
     "poetry": 'package = []\n[metadata]\nlock-version = "2.1"\npython-versions = ">=3.11"\ncontent-hash = "0"\n',
     "pipenv": '{"_meta": {"pipfile-spec": 6, "hash": {}, "sources": []}, "default": {}, "develop": {}}\n',
-    "cargo": 'version = 4\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',
+    "cargo": 'version = 3\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',
 }
 
 

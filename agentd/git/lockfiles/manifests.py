@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentd.git.lockfiles.entry import LockfileUnreadable
-from agentd.git.lockfiles.reading import Table, json_table, rows, table, text_of, toml_table, yaml_table
+from agentd.git.lockfiles.reading import Table, json_table, lines_of, rows, table, toml_table, yaml_table
 
 NODE_SECTIONS = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 RUST_SECTIONS = ("dependencies", "dev-dependencies", "build-dependencies")
@@ -99,7 +99,7 @@ def rust(path: str, content: bytes) -> dict[str, str]:
 def go(path: str, content: bytes) -> dict[str, str]:
     """go.mod."""
     found = {}
-    for line in text_of(content).splitlines():
+    for line in lines_of(content):
         words = [word for word in line.partition("//")[0].split() if word not in ("require", "replace", "(", ")")]
         if len(words) >= 2 and (words[1] == "=>" or re.match(r"v\d", words[1])):
             found[words[0]] = " ".join(words[1:])
@@ -108,7 +108,7 @@ def go(path: str, content: bytes) -> dict[str, str]:
 
 def ruby(path: str, content: bytes) -> dict[str, str]:
     """The gems that a Gemfile names plainly; it is a program, so there may be others."""
-    matches = (_GEM.fullmatch(line) for line in text_of(content).splitlines())
+    matches = (_GEM.fullmatch(line) for line in lines_of(content))
     return {match[1]: match[2].strip() for match in matches if match}
 
 

@@ -24,11 +24,14 @@ Files = Mapping[str, str | bytes]
 
 
 def program_of(manager: str, program: str) -> Path | None:
-    """A package manager that scripts/install-package-managers has installed, else one on PATH."""
+    """A package manager that scripts/install-package-managers has installed, else one on PATH.
+
+    What is called yarn there is yarn 1.
+    """
     installed = INSTALLED / manager / "bin" / program
     if installed.exists():
         return installed
-    found = shutil.which(program)
+    found = shutil.which(program) if manager == program else None
     return Path(found) if found else None
 
 
