@@ -37,7 +37,7 @@ MANAGER = Manager(
     lockfiles=("Cargo.lock",),
     manifests=("Cargo.toml",),
     program="cargo",
-    # No `format`: Cargo writes the newest one that the `rust-version` of the project allows, and cannot be told otherwise.
+    # No `format`: Cargo writes the newest one that the `rust-version` of the project allows, and no other on demand.
     # Not generate-lockfile, which resolves everything anew.
     regenerate=("cargo", "update", "--workspace"),
     check=("cargo", "metadata", "--locked", "--format-version=1", "--quiet"),
