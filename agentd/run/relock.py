@@ -27,7 +27,7 @@ from agentd.git.mirror import Mirror, is_ancestor, remote_branch
 from agentd.git.workspace import Workspace, remove
 from agentd.model import Profile
 from agentd.run.desk import Desk, RunEnd, supervise
-from agentd.run.enclosure import Enclosure, Teller, limits_of
+from agentd.run.enclosure import NOT_INSIDE, Enclosure, Teller, limits_of
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of
 from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.installations import installation
@@ -67,7 +67,8 @@ async def relock(
     `base` is upstream's commit; `lockfiles` were in conflict, and upstream's stand in the synced commit;
     `merged_lockfiles` merged as text, and are regenerated only where their package manager says that they do not fit.
     `task` is the task's branch before the sync; without it the synced commit's other parent, or the fetched branch.
-    Refused changes nothing. Raises RunEnd, ClaimLost as every stage does, and ConfigurationError naming a setting.
+    Refused changes nothing. Raises RunEnd, ClaimLost and GitError as every stage does, and ConfigurationError naming a
+    setting.
     """
     context, settings = desk.context, desk.context.settings
     if settings.disable_lockfile_auto_resolve:
@@ -171,7 +172,8 @@ class _Sandboxed:
         found = shutil.which(argv[0], path=path)
         if found is None:
             return Ran(127, "it is not on PATH", "not_installed")
-        given = environment_of(context.settings.lockfiles, context.environ, Path(self.home)) | dict(env)
+        outer = {n: v for n, v in context.environ.items() if not desk.is_sandboxed or n not in NOT_INSIDE}
+        given = environment_of(context.settings.lockfiles, outer, Path(self.home)) | dict(env)
         # An earlier incarnation's result would be taken for this one's.
         (desk.run_dir / f"{name}.result.json").unlink(missing_ok=True)
         (desk.run_dir / f"{name}.log").unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +22,7 @@ from agentd.model import Profile, Run, Task
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
 from agentd.run.desk import Desk
+from agentd.run.process import Ended, GuardianDied
 from agentd.run.relock import Relocked, environment_of, parents_of, relock
 from agentd.store.connection import Store
 from tests.git.lockfiles.world import AUTHOR, CERTIFICATES, ROOT, World, program_of
@@ -119,6 +120,7 @@ async def test_the_commit_stands_on_the_synced_one_and_holds_the_lockfile_alone(
 
 
 LOOKS = """
+echo "tmp=$TMPDIR"
 echo "names=$(env | cut -d= -f1 | sort | tr '\\n' ' ')"
 grep -l {secret} /proc/*/environ 2>/dev/null && echo secret found
 for place in {mirror} {state} {repository}; do ls -A $place 2>/dev/null | grep -q . && echo "seen $place"; done
@@ -150,13 +152,32 @@ MAY_SEE = {
 
 async def test_it_sees_no_secret_and_nothing_else_of_the_host(rig: Rig) -> None:
     places = {"mirror": rig.world.mirror.path, "state": rig.folder / "state", "repository": ROOT}
+    rig.environ["TMPDIR"] = str(rig.folder)
     synced, upstream = commits(rig, LOOKS.format(secret=SECRET, **places))
     refused = await rig.relock(synced, upstream, LOCK)
     assert isinstance(refused, Refused) and refused.kind == "failed"
-    assert "ended with 3" in refused.reason
+    assert "ended with 3" in refused.reason and "tmp=/tmp\n" in refused.reason
     assert "seen" not in refused.reason and "found" not in refused.reason
     found = re.search("names=(.*)", refused.reason)
     assert found and set(found[1].split()) <= MAY_SEE
+
+
+NESTED = "git init -q nested; git -C nested -c user.name=x -c user.email=x@y commit -q --allow-empty -m x"
+CONNECTS = """
+ask() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128
+printf "CONNECT $0 HTTP/1.1\\r\\n\\r\\n" >&3; cat <&3' "$1" | grep agentd; }
+ask example.org:443
+ask mirror.invalid:8443
+exit 3
+"""
+
+
+async def test_it_reaches_its_registries_and_the_mirror_of_the_settings_alone(rig: Rig) -> None:
+    rig.settings["lockfiles"] = LockfileSettings(hosts=("mirror.invalid:8443",))
+    refused = await rig.relock(*commits(rig, CONNECTS), LOCK)
+    assert isinstance(refused, Refused)
+    assert "example.org:443 is not on the list of hosts" in refused.reason
+    assert "mirror.invalid has no address" in refused.reason
 
 
 @pytest.mark.parametrize(
@@ -170,7 +191,8 @@ async def test_it_sees_no_secret_and_nothing_else_of_the_host(rig: Rig) -> None:
         ("rm composer.lock", "touched", "no plain file"),
         ("echo 'not json' > composer.lock", "unreadable", LOCK),
         (WRITES.replace("github.com", "evil.example"), "provenance", "evil.example"),
-        ("sleep 60", "timeout", "in time"),
+        (f"{WRITES}; {NESTED}", "touched", "nested"),
+        ("sleep 20", "timeout", "in time"),
         ("echo getaddrinfo ENOTFOUND repo.packagist.org; exit 1", "unreachable", "lockfiles.hosts"),
     ],
 )
@@ -198,6 +220,16 @@ async def test_without_its_tool_a_lockfile_is_refused_and_a_merged_one_reported(
     done = await rig.relock(synced, upstream, merged=(LOCK,))
     assert isinstance(done, Relocked) and done.commit == synced
     assert len(done.notes) == 1 and "not checked: composer is not installed" in done.notes[0]
+
+
+async def test_what_an_earlier_incarnation_left_is_no_result(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, upstream = commits(rig, WRITES)
+    left = Ended("exited", 0, 1.0, 0, 0)
+    (rig.desk().run_dir / "relock-1.result.json").write_text(json.dumps(asdict(left)))
+    monkeypatch.setattr("agentd.run.process.GUARDIAN", Path("/dev/null"))  # ends at once, as one that is killed
+    with pytest.raises(GuardianDied):
+        await rig.relock(synced, upstream, LOCK)
+    assert rig.left() == set()
 
 
 async def test_it_can_be_switched_off(rig: Rig) -> None:
@@ -258,6 +290,8 @@ def node(dependencies: dict[str, str]) -> str:
 NODE = node({"left-pad": "1.3.0"})
 MORE_NODE = node({"is-odd": "3.0.1", "left-pad": "1.3.0"})
 PYTHON = '[project]\nname = "demo"\nversion = "0.1.0"\nrequires-python = ">=3.11"\ndependencies = [%s]\n'
+HTML_INDEX = '[[tool.poetry.source]]\nname = "index"\nurl = "https://pypi.org/simple/"\npriority = "primary"\n'
+PIPFILE = '[[source]]\nname = "pypi"\nurl = "https://pypi.org/simple"\nverify_ssl = true\n[packages]\n'
 CRATE = '[package]\nname = "%s"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n'
 REAL = {
     "pnpm": ("pnpm", "pnpm-lock.yaml", {"package.json": NODE}, {"package.json": MORE_NODE}, "is-odd"),
@@ -269,6 +303,18 @@ REAL = {
         *("uv", "uv.lock"),
         {"pyproject.toml": PYTHON % '"inflection==0.5.0"'},
         {"pyproject.toml": PYTHON % '"inflection==0.5.0", "pluggy==1.5.0"'},
+        "pluggy",
+    ),
+    "poetry": (
+        *("poetry", "poetry.lock"),
+        {"pyproject.toml": PYTHON % '"inflection==0.5.0"' + HTML_INDEX},
+        {"pyproject.toml": PYTHON % '"inflection==0.5.0", "pluggy==1.5.0"' + HTML_INDEX},
+        "pluggy",
+    ),
+    "pipenv": (
+        *("pipenv", "Pipfile.lock"),
+        {"Pipfile": PIPFILE},
+        {"Pipfile": PIPFILE + 'pluggy = "==1.5.0"\n'},
         "pluggy",
     ),
     "cargo": (
@@ -285,7 +331,9 @@ FIRST_LOCK = {
     "berry": "__metadata:\n  version: 10\n",
     "bun": '{\n  "lockfileVersion": 2,\n  "workspaces": {"": {"name": "demo"}},\n  "packages": {}\n}\n',
     "uv": 'version = 1\nrequires-python = ">=3.11"\n',
-    "cargo": 'version = 4\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',
+    "poetry": 'package = []\n[metadata]\nlock-version = "2.1"\npython-versions = ">=3.11"\ncontent-hash = "0"\n',
+    "pipenv": '{"_meta": {"pipfile-spec": 6, "hash": {}, "sources": []}, "default": {}, "develop": {}}\n',
+    "cargo": 'version = 3\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',
 }
 
 

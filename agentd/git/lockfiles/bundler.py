@@ -7,7 +7,7 @@ import re
 from agentd.git.lockfiles import manifests
 from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable
 from agentd.git.lockfiles.manager import Manager
-from agentd.git.lockfiles.reading import text_of
+from agentd.git.lockfiles.reading import lines_of
 
 _SPEC = re.compile(r"    (\S+) \((\S+)\)")
 _NEED = re.compile(r"      (\S+)(?: \(.*\))?!?")
@@ -23,7 +23,7 @@ def read(content: bytes) -> dict[str, Entry]:
     needs: dict[str, list[str]] = {}
     sums: dict[str, frozenset[str]] = {}
     last = ""
-    for line in text_of(content).splitlines():
+    for line in lines_of(content):
         if _SECTION.fullmatch(line):
             section, fields = line, {"remote": "", "revision": ""}
         elif section == "CHECKSUMS" and (match := _CHECKSUM.fullmatch(line)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from agentd.git.lockfiles import manifests
 from agentd.git.lockfiles.entry import BUNDLED, Entry, LockfileUnreadable
 from agentd.git.lockfiles.manager import Manager
@@ -39,6 +37,7 @@ MANAGER = Manager(
     lockfiles=("Cargo.lock",),
     manifests=("Cargo.toml",),
     program="cargo",
+    # No `format`: Cargo writes the newest one that the `rust-version` of the project allows, and no other on demand.
     # Not generate-lockfile, which resolves everything anew.
     regenerate=("cargo", "update", "--workspace"),
     check=("cargo", "metadata", "--locked", "--format-version=1", "--quiet"),
@@ -47,5 +46,4 @@ MANAGER = Manager(
     hosts=("index.crates.io", "static.crates.io"),
     sources=CRATES_IO,
     env={"CARGO_HOME": "{home}/cargo", "CARGO_TERM_COLOR": "never"},
-    format=re.compile(rb"^version = \d+$", re.MULTILINE),
 )

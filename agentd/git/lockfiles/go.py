@@ -5,13 +5,13 @@ from __future__ import annotations
 from agentd.git.lockfiles import manifests
 from agentd.git.lockfiles.entry import Entry, LockfileUnreadable
 from agentd.git.lockfiles.manager import Manager
-from agentd.git.lockfiles.reading import text_of
+from agentd.git.lockfiles.reading import lines_of
 
 
 def read(content: bytes) -> dict[str, Entry]:
     """Every line by module and version, as `golang.org/x/text v0.3.0/go.mod`."""
     found = {}
-    for number, line in enumerate(text_of(content).splitlines(), start=1):
+    for number, line in enumerate(lines_of(content), start=1):
         words = line.split()
         if not words:
             continue
@@ -28,7 +28,8 @@ MANAGER = Manager(
     manifests=("go.mod",),
     program="go",
     regenerate=("go", "mod", "tidy"),
-    check=("go", "mod", "verify"),
+    # `go mod verify` looks at what was downloaded, not at what is missing.
+    check=("go", "list", "-mod=readonly", "-deps", "./..."),
     read=read,
     requirements=manifests.go,
     hosts=("proxy.golang.org", "sum.golang.org"),
@@ -37,7 +38,6 @@ MANAGER = Manager(
         "GOFLAGS": "-mod=mod",
         "GOPATH": "{home}/go",
         "GOCACHE": "{home}/go-build",
-        "GONOSUMDB": "",
         # No version control of a module's own: only what the proxy has.
         "GOVCS": "*:off",
     },

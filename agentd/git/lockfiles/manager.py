@@ -39,6 +39,8 @@ class Manager:
     """whether the lockfile says which package needs which"""
     is_hashed: bool = True
     """whether every package from a registry has a hash in the lockfile"""
+    language: str = ""
+    """the name under which `requirements` has the versions of the language itself, which decide what fits at all"""
     version: str = ""
     """pattern that `<program> --version` must match; empty: any"""
     version_flag: str = "--version"

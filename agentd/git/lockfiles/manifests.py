@@ -9,10 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentd.git.lockfiles.entry import LockfileUnreadable
-from agentd.git.lockfiles.reading import Table, json_table, rows, table, text_of, toml_table, yaml_table
+from agentd.git.lockfiles.reading import Table, json_table, lines_of, rows, table, toml_table, yaml_table
 
 NODE_SECTIONS = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 RUST_SECTIONS = ("dependencies", "dev-dependencies", "build-dependencies")
+PYTHON = "python"
+"""The name of the versions of Python that a project is for, as Poetry has it."""
 _NODE_NAME = re.compile(r"@?[^@>\s/*]+(?:/[^@>\s/*]+)?")
 _PYTHON_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _GEM = re.compile(r"""[ \t]*gem[ \t]*\(?[ \t]*["']([^"']+)["'](.*)""")
@@ -59,14 +61,15 @@ def python(path: str, content: bytes) -> dict[str, str]:
     sections = [poetry.get("dependencies"), poetry.get("dev-dependencies"), uv.get("sources")]
     sections += [table(each, "group").get("dependencies") for each in table(poetry.get("group"), "group").values()]
     sections += [document.get("packages"), document.get("dev-packages")] if _is_pipfile(path) else []
-    found: dict[str, list[str]] = {}
+    versions = [project.get("requires-python"), uv.get("environments"), document.get("requires")]
+    found = {PYTHON: [json.dumps(each, default=str) for each in versions if each is not None]}
     for section in sections:
         for key, value in table(section, "dependencies").items():
             found.setdefault(python_name(key), []).append(json.dumps(value, sort_keys=True, default=str))
     for requirement in (each for group in lists for each in rows(group, "dependencies")):
         if isinstance(requirement, str) and (match := _PYTHON_NAME.match(requirement)):
             found.setdefault(python_name(match[1]), []).append(requirement)
-    return {name: "\n".join(sorted(each)) for name, each in found.items()}
+    return {name: "\n".join(sorted(each)) for name, each in found.items() if each}
 
 
 def _is_pipfile(path: str) -> bool:
@@ -96,7 +99,7 @@ def rust(path: str, content: bytes) -> dict[str, str]:
 def go(path: str, content: bytes) -> dict[str, str]:
     """go.mod."""
     found = {}
-    for line in text_of(content).splitlines():
+    for line in lines_of(content):
         words = [word for word in line.partition("//")[0].split() if word not in ("require", "replace", "(", ")")]
         if len(words) >= 2 and (words[1] == "=>" or re.match(r"v\d", words[1])):
             found[words[0]] = " ".join(words[1:])
@@ -105,7 +108,7 @@ def go(path: str, content: bytes) -> dict[str, str]:
 
 def ruby(path: str, content: bytes) -> dict[str, str]:
     """The gems that a Gemfile names plainly; it is a program, so there may be others."""
-    matches = (_GEM.fullmatch(line) for line in text_of(content).splitlines())
+    matches = (_GEM.fullmatch(line) for line in lines_of(content))
     return {match[1]: match[2].strip() for match in matches if match}
 
 

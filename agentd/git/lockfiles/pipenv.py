@@ -48,6 +48,7 @@ MANAGER = Manager(
     check=("pipenv", "verify"),
     read=read,
     requirements=manifests.python,
+    language=manifests.PYTHON,
     hosts=("pypi.org", "files.pythonhosted.org"),
     env={"PIPENV_CACHE_DIR": "{home}/pipenv", "WORKON_HOME": "{home}/venvs", "PIPENV_NOSPIN": "1", "PIPENV_YES": "1"},
     has_edges=False,

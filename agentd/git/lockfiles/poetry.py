@@ -50,6 +50,7 @@ MANAGER = Manager(
     check=("poetry", "check", "--lock", "--no-interaction", "--no-plugins"),
     read=read,
     requirements=manifests.python,
+    language=manifests.PYTHON,
     hosts=("pypi.org", "files.pythonhosted.org"),
     env={
         "POETRY_CACHE_DIR": "{home}/poetry",

@@ -6,7 +6,9 @@ of the supervisor. Hence both parents are judged against their merge base first,
 How far the proof goes. An entry that neither parent has must be reachable, by the new lockfile's own edges, from a
 package whose requirement a manifest changed. Edges are names, so another version of a reachable name passes; and they
 are the lockfile's own word: what a changed package is said to need, it needs. Formats without edges (go.sum,
-Pipfile.lock) only show that some manifest changed. The hashes of an entry that is new are what the registry, or the
+Pipfile.lock) only show that some manifest changed. Where a manifest changes the versions of the language itself, every
+package that it asks for may move with all that it needs, and files of a version may come and go, with the hashes that
+they have. The hashes of an entry that is new are what the registry, or the
 parent that brought it, said: they are compared with nothing. A parent may move a package to another version, as the
 upkeep of lockfiles does; it may not bring a new name that no manifest explains, if that one runs code when it is
 installed or its format does not say. Nothing is asked of a registry here.
@@ -72,9 +74,10 @@ def judge(
     rules = _Rules(manager, folder, frozenset(origins | known), frozenset(known))
     findings: list[Finding] = []
     for where, side in (("the task's", task), ("upstream's", upstream)):
-        roots = changed(base, side)
+        roots = _with_language(manager, changed(base, side), side)
         findings += _judge_parent(rules, where, base, side, roots)
     roots = changed(base, task) | changed(base, upstream) | changed(task, new) | changed(upstream, new)
+    roots = _with_language(manager, roots, new)
     findings += _judge_new(rules, (task, upstream), new, roots)
     return tuple(dict.fromkeys(findings))
 
@@ -86,6 +89,15 @@ def changed(before: Side, after: Side) -> frozenset[str]:
         old, new = before.requirements.get(manifest, {}), after.requirements.get(manifest, {})
         found |= {name for name in {*old, *new} if old.get(name) != new.get(name)}
     return frozenset(found)
+
+
+def _with_language(manager: Manager, roots: frozenset[str], side: Side) -> frozenset[str]:
+    """With everything that the changed manifests ask for, when for another version of the language."""
+    return roots.union(*side.requirements.values()) if _is_other_language(manager, roots) else roots
+
+
+def _is_other_language(manager: Manager, roots: frozenset[str]) -> bool:
+    return bool(manager.language) and manager.language in roots
 
 
 def explained(manager: Manager, side: Side, roots: frozenset[str]) -> frozenset[str]:
@@ -139,7 +151,8 @@ def _judge_parent(rules: _Rules, where: str, base: Side, side: Side, roots: froz
         if entry in known:
             continue
         yield from _sources(rules, where, entry)
-        yield from _integrity(rules, where, entry, [each for each in known if each.version == entry.version])
+        same = [each for each in known if each.version == entry.version]
+        yield from _integrity(rules, where, entry, same, _is_other_language(rules.manager, roots))
         if entry.is_local:
             continue
         if not known and entry.name not in reached and entry.has_install_script is not False:
@@ -162,7 +175,7 @@ def _judge_new(rules: _Rules, parents: tuple[Side, Side], new: Side, roots: froz
             continue
         same = [each for each in known if each.version == entry.version]
         yield from _sources(rules, where, entry)
-        yield from _integrity(rules, where, entry, same)
+        yield from _integrity(rules, where, entry, same, _is_other_language(rules.manager, roots))
         if entry.is_local:
             continue
         if not same and entry.name not in reached:
@@ -179,12 +192,14 @@ def _by_name(side: Side) -> dict[str, list[Entry]]:
     return found
 
 
-def _integrity(rules: _Rules, where: str, entry: Entry, same: list[Entry]) -> Iterator[Finding]:
+def _integrity(rules: _Rules, where: str, entry: Entry, same: list[Entry], other_files: bool) -> Iterator[Finding]:
     """What was known of this version must still hold; what is new from a registry must have a hash at all.
 
-    `same` are the entries with the same name and version.
+    `same` are the entries with the same name and version; with `other_files` these may have some files and not others.
     """
     hashed = [each for each in same if each.integrity]
+    if other_files and any(_agree(entry.integrity, each.integrity) for each in hashed):
+        return
     if hashed and not any(entry.integrity == each.integrity for each in hashed):
         dropped = any(entry.integrity < each.integrity for each in hashed)
         rule = "its integrity was dropped" if dropped else "its integrity changed"
@@ -196,6 +211,14 @@ def _integrity(rules: _Rules, where: str, entry: Entry, same: list[Entry]) -> It
         known = (source in rules.manager.sources or origin(source) in rules.registries for source in entry.sources)
         if all(known):
             yield Finding(where, str(entry), "no integrity", "a hash, as every package from a registry has", "nothing")
+
+
+def _agree(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two sets of `<file> <hash>` have files in common, and the same hash for each of those."""
+    files = [{item.rpartition(" ")[0] for item in each} for each in (one, other)]
+    return bool(files[0] & files[1] - {""}) and all(
+        item.rpartition(" ")[0] not in files[0] & files[1] for item in one ^ other
+    )
 
 
 def _sources(rules: _Rules, where: str, entry: Entry) -> Iterator[Finding]:

@@ -30,6 +30,11 @@ def text_of(content: bytes) -> str:
         raise LockfileUnreadable(f"it is no UTF-8 text: {error}") from None
 
 
+def lines_of(content: bytes) -> list[str]:
+    """The content's lines as a package manager counts them; Python's `splitlines` ends lines at more characters."""
+    return [line.removesuffix("\r") for line in text_of(content).split("\n")]
+
+
 def json_table(content: bytes) -> Table:
     """A JSON object."""
     try:
@@ -40,12 +45,11 @@ def json_table(content: bytes) -> Table:
 
 def toml_table(content: bytes) -> Table:
     """A TOML document."""
-    text = text_of(content)
     # tomllib takes quadratic time for a key of many parts.
-    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+    if any(line.count(".") > MAX_DOTS for line in lines_of(content)):
         raise LockfileUnreadable(f"a line has more than {MAX_DOTS} dots")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text_of(content))
     except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:  # tomllib's own slips included
         raise LockfileUnreadable(f"it is no TOML: {_short(error)}") from None
 

@@ -73,6 +73,7 @@ MANAGER = Manager(
     check=("uv", "lock", "--check", "--no-build"),
     read=read,
     requirements=manifests.python,
+    language=manifests.PYTHON,
     hosts=("pypi.org", "files.pythonhosted.org"),
     env={"UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": "{home}/uv", "UV_NO_PROGRESS": "1"},
     names=names,

@@ -7,7 +7,7 @@ import re
 from agentd.git.lockfiles import manifests, npm
 from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable, alias
 from agentd.git.lockfiles.manager import Manager
-from agentd.git.lockfiles.reading import hashes, text_of
+from agentd.git.lockfiles.reading import hashes, lines_of
 
 MARK = b"# yarn lockfile v1"
 LINE_CHARACTERS = 65_536
@@ -22,7 +22,7 @@ def read(content: bytes) -> dict[str, Entry]:
     descriptors: list[str] = []
     fields: dict[str, str] = {}
     needs: list[str] = []
-    for number, line in enumerate([*text_of(content).splitlines(), "end:"], start=1):
+    for number, line in enumerate([*lines_of(content), "end:"], start=1):
         if len(line) > LINE_CHARACTERS:
             raise LockfileUnreadable(f"line {number} has {len(line)} characters")
         text = line.strip()

@@ -129,6 +129,7 @@ ADDRESSES = {
     "ssh": ("git+ssh://git@github.com/x/old.git#0123456789", "a new kind of address"),
     "two hosts": ("https://evil.example\\@registry.npmjs.org/old/-/old-1.0.0.tgz", "a new host"),
     "user": ("https://registry.npmjs.org@evil.example/old/-/old-1.0.0.tgz", "a new host"),
+    "password": ("https://me:pw@registry.npmjs.org/old/-/old-1.0.0.tgz", "a new host"),
     "port": ("https://registry.npmjs.org:8443/old/-/old-1.0.0.tgz", "a new host"),
     "subdomain": ("https://registry.npmjs.org.evil.example/old/-/old-1.0.0.tgz", "a new host"),
     "another package": ("https://registry.npmjs.org/evil/-/evil-1.0.0.tgz", "the address of another package"),
@@ -196,3 +197,41 @@ def test_a_finding_says_what_stands_there_and_what_was_expected() -> None:
 )
 def test_origins(source: str, expected: str) -> None:
     assert origin(source) == expected
+
+
+UV = (
+    'version = 1\n\n[[package]]\nname = "old"\nversion = "1.0.0"\n'
+    'source = {{ registry = "https://pypi.org/simple" }}\n{files}\n'
+)
+FILE = '{{ url = "https://files.pythonhosted.org/packages/{name}", hash = "sha256:{digest}" }}'
+
+
+def uv_side(python: str, **files: str) -> Side:
+    """uv's lockfile of one package with these wheels and hashes, for these versions of Python."""
+    manager = FORMATS["uv"].manager
+    wheels = [
+        FILE.format(name=f"old-1.0.0-{tag}.whl", digest=digest) for tag, digest in files.items() if tag != "sdist"
+    ]
+    text = f"wheels = [{', '.join(wheels)}]" if wheels else ""
+    text += "\nsdist = " + FILE.format(name="old-1.0.0.tar.gz", digest=files["sdist"]) if "sdist" in files else ""
+    manifest = f'[project]\nname = "demo"\nrequires-python = "{python}"\ndependencies = ["old"]\n'
+    requirements = {"pyproject.toml": manager.requirements("pyproject.toml", manifest.encode())}
+    return Side(manager.read(UV.format(files=text).encode()), requirements)
+
+
+@pytest.mark.parametrize(
+    ("python", "files", "rules"),
+    [
+        (">=3.12", {"cp312": "b", "sdist": "s"}, set()),
+        (">=3.12", {"cp312": "b", "cp313": "c", "sdist": "s"}, set()),
+        (">=3.11", {"cp312": "b", "sdist": "s"}, {"its integrity was dropped"}),
+        (">=3.12", {"cp312": "x", "sdist": "s"}, {"its integrity changed"}),
+        (">=3.12", {"cp313": "c"}, {"its integrity changed"}),
+        (">=3.12", {}, {"its integrity was dropped"}),
+    ],
+)
+def test_files_may_come_and_go_with_the_versions_of_the_language(
+    python: str, files: dict[str, str], rules: set[str]
+) -> None:
+    base, side = uv_side(">=3.11", cp311="a", cp312="b", sdist="s"), uv_side(python, **files)
+    assert {f.rule for f in judge(FORMATS["uv"].manager, base, side, base, base)} == rules

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -150,8 +153,8 @@ def crate(name: str, version: str, *needs: str) -> dict[str, str]:
 async def test_cargo_brings_path_dependencies_of_both_sides_together(world: World) -> None:
     manager = BY_NAME["cargo"]
     program = program_of("cargo", "cargo")
-    if program is None:
-        pytest.skip("cargo is not installed")
+    if program is None or shutil.which("rustc") is None:
+        pytest.skip("cargo and rustc are not installed")
     # What rustup has on PATH asks it in the home which tool chain is meant.
     version = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True)
     path = f"{version.stdout.strip()}/bin:{os.environ['PATH']}"
@@ -195,3 +198,53 @@ async def test_lockfiles_of_a_monorepo_are_regenerated_together(world: World) ->
     done = await world.regenerate(Parents(upstream, upstream, None, empty), lockfiles, path)
     assert isinstance(done, Regenerated), done
     assert world.changed(upstream, done.commit) == sorted(lockfiles)
+
+
+def go_module(proxy: Path, name: str, version: str) -> None:
+    """A module of one file on a proxy of files (go.dev/ref/mod, "GOPROXY protocol")."""
+    folder = proxy / name / "@v"
+    folder.mkdir(parents=True, exist_ok=True)
+    package = name.rpartition("/")[2]
+    (folder / "list").write_text(f"{version}\n")
+    (folder / f"{version}.info").write_text(json.dumps({"Version": version}))
+    (folder / f"{version}.mod").write_text(f"module {name}\n")
+    with zipfile.ZipFile(folder / f"{version}.zip", "w") as archive:
+        archive.writestr(f"{name}@{version}/go.mod", f"module {name}\n")
+        archive.writestr(f"{name}@{version}/x.go", f"package {package}\n")
+
+
+def go_files(*names: str) -> dict[str, str]:
+    required = "".join(f"\texample.org/{name} v1.0.0\n" for name in names)
+    imports = "".join(f'\t_ "example.org/{name}"\n' for name in names)
+    return {
+        "go.mod": f"module demo\n\ngo 1.19\n\nrequire (\n{required})\n",
+        "main.go": f"package main\n\nimport (\n{imports})\n\nfunc main() {{}}\n",
+    }
+
+
+async def test_go_brings_the_modules_of_both_sides_together(world: World) -> None:
+    program = program_of("go", "go")
+    if program is None:
+        pytest.skip("go is not installed")
+    manager, path = BY_NAME["go"], f"{program.parent}:{os.environ['PATH']}"
+    for name in ("old", "ours", "theirs"):
+        go_module(world.folder / "proxy", f"example.org/{name}", "v1.0.0")
+    world.env |= {"GOPROXY": f"file://{world.folder / 'proxy'}", "GOSUMDB": "off"}
+
+    async def locked(files: dict[str, str], *parents: str) -> str:
+        commit = world.commit(files, *parents)
+        made = await world.lock(commit, path, manager.regenerate, manager.env)
+        return world.commit({"go.sum": made["go.sum"]}, commit)
+
+    base = await locked(go_files("old"))
+    upstream = await locked(go_files("old", "ours"), base)
+    task = await locked(go_files("old", "theirs"), base)
+    synced = world.commit(go_files("old", "ours", "theirs"), upstream)
+    done = await world.regenerate(Parents(synced, upstream, task, base), ["go.sum"], path)
+    assert isinstance(done, Regenerated), done
+    assert world.changed(synced, done.commit) == ["go.sum"]
+    assert "example.org/theirs v1.0.0 h1:" in world.read(done.commit, "go.sum")
+    for commit, fits in ((done.commit, True), (synced, False)):
+        async with checked_out(world.mirror, world.folder / "scratch", commit):
+            ran = await check(manager, "go.sum", world.runner(path))
+        assert isinstance(ran, Ran) and (ran.exit_status == 0) == fits, ran

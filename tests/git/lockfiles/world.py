@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.git.lockfiles.regenerate import Parents, Regenerated, regenerate
@@ -24,11 +24,14 @@ Files = Mapping[str, str | bytes]
 
 
 def program_of(manager: str, program: str) -> Path | None:
-    """A package manager that scripts/install-package-managers has installed, else one on PATH."""
+    """A package manager that scripts/install-package-managers has installed, else one on PATH.
+
+    What is called yarn there is yarn 1.
+    """
     installed = INSTALLED / manager / "bin" / program
     if installed.exists():
         return installed
-    found = shutil.which(program)
+    found = shutil.which(program) if manager == program else None
     return Path(found) if found else None
 
 
@@ -39,6 +42,7 @@ class HostRunner:
     tree: Path
     home_path: Path
     path: str
+    env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> str:
@@ -53,7 +57,7 @@ class HostRunner:
         done = subprocess.run(
             [program, *argv[1:]],
             cwd=self.tree / folder,
-            env={"PATH": self.path, "HOME": self.home, "CI": "1", **certificates, **env},
+            env={"PATH": self.path, "HOME": self.home, "CI": "1", **certificates, **self.env, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,6 +72,8 @@ class World:
 
     mirror: Mirror
     folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    """for the package managers"""
 
     def commit(self, files: Files, *parents: str) -> str:
         """A commit that has the first parent's files and these."""
@@ -88,7 +94,7 @@ class World:
         return self.mirror.git("diff", "--name-only", before, after).split()
 
     def runner(self, path: str) -> HostRunner:
-        return HostRunner(self.folder / "scratch" / "tree", self.folder / "home", path)
+        return HostRunner(self.folder / "scratch" / "tree", self.folder / "home", path, self.env)
 
     async def lock(self, commit: str, path: str, command: Sequence[str], env: Mapping[str, str]) -> dict[str, bytes]:
         """What a command makes of a commit's files; the test's own way to a lockfile."""
@@ -102,6 +108,6 @@ class World:
         self, parents: Parents, lockfiles: Sequence[str], path: str, hosts: tuple[str, ...] = ()
     ) -> Regenerated | Refused:
         def runner_in(place: Workspace) -> HostRunner:
-            return HostRunner(place.path, self.folder / "home", path)
+            return HostRunner(place.path, self.folder / "home", path, self.env)
 
         return await regenerate(self.mirror, parents, lockfiles, self.folder / "scratch", runner_in, hosts)
