@@ -13,7 +13,6 @@ from agentd.sandbox.launch import start
 from agentd.sandbox.profile import Lower, SandboxSpec
 
 TRY = """set -e
-grep -q " /workspace overlay " /proc/mounts
 echo more >> kept; [ "$(cat kept)" = "base
 more" ]
 echo new > new; mv new renamed; [ "$(cat renamed)" = new ]

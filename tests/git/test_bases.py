@@ -149,6 +149,8 @@ def test_bases_that_nothing_is_made_of_are_removed(here: Scene, source: Path, tm
     assert prune_bases(here.there, folder, runs) == [old]
     assert names(here.there) == [new], "the base branch's own stays, and nothing half-made does"
     assert newer.snapshot().changed == ()
+    workspace.remove(newer.place.path)
+    assert prune_bases(here.there, folder, runs) == [] and names(here.there) == [new], "as do the next run's files"
 
 
 def test_a_run_whose_workspaces_are_elsewhere_now_keeps_its_base(here: Scene, source: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -190,6 +192,15 @@ def test_none_is_removed_while_one_is_being_chosen(here: Scene, source: Path, tm
         assert waiting.is_alive() and names(here.there) == [here.place.start_sha]
     waiting.join()
     assert pruned == [here.place.start_sha]
+
+
+def test_no_file_of_a_base_is_read_again_because_of_its_second(here: Scene, tmp_path: Path) -> None:
+    assert here.place.base is not None
+    index = (here.place.base / ".git" / "index").stat()
+    newest = max(path.stat().st_mtime for path in here.place.base.rglob("*.txt"))
+    assert int(newest) < int(index.st_mtime) == int(here.place.index.stat().st_mtime)
+    here.snapshot()
+    assert list((here.run_dir / "scratch.git" / "objects").glob("??/*")) == []
 
 
 def test_a_lost_base_is_made_again_for_a_run_that_goes_on(here: Scene) -> None:

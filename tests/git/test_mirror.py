@@ -90,10 +90,10 @@ def test_looking_after_it_takes_no_object_away(source: Path, there: Mirror, tmp_
 
 def test_a_collected_tree_comes_as_loose_objects_or_as_a_pack(source: Path, there: Mirror, tmp_path: Path) -> None:  # noqa: F811
     here = scene(there, tmp_path, "overlay")
-    before = packs(there)
+    before, known = packs(there), objects(there)
     here.act("echo x > x")
     here.snapshot()
-    assert packs(there) == before
+    assert packs(there) == before and len(objects(there) - known) == 2, "a blob and a tree, and nothing known"
     here.act("for i in $(seq 200); do echo $i > f$i; done")
     tree = here.snapshot().tree
     assert packs(there) == before + 1 and len(here.content(tree)) == 203

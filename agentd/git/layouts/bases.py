@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ RUN_RECORD = "workspace.json"
 RECORD = "agentd-workspace.json"
 """In a workspace of the overlay layout, beside its upper folder: which base it is made of."""
 RECORD_BYTES = 1 << 16
+CLOCK_TICK_SECONDS = 0.02
+"""By so much at most the clock of a file system is behind."""
 
 
 @contextmanager
@@ -57,6 +60,7 @@ def base_of(mirror: Mirror, sha: str, inside: Inside) -> Path:
                 timeout_seconds=TIMEOUT_SECONDS,
             )
         _write_to_disk(fresh)
+        _settle(fresh / ".git" / "index")
         fresh.rename(place)
     return place
 
@@ -116,10 +120,20 @@ def folder_of(mirror: Mirror) -> Path:
     """The folder of the mirror's bases, made when it is not there."""
     if not mirror.bases.is_dir():
         mirror.bases.mkdir(mode=0o700, exist_ok=True)
-        # Without the parent's group and the bit that would hand it on.
-        os.chown(mirror.bases, os.getuid(), os.getgid())
-        mirror.bases.chmod(0o700)
+        mirror.bases.chmod(0o700)  # without the bit that would hand the group of its parent on
     return mirror.bases
+
+
+def _settle(index: Path) -> None:
+    """Wait until the second of the checkout is over, and let the index be from the next one.
+
+    git reads files again that are from the second of their index, and of a fresh checkout these may be all, in every
+    workspace over it (Documentation/technical/racy-git.txt). What is changed from now on is from a later second.
+    """
+    over = int(index.stat().st_mtime) + 1 + CLOCK_TICK_SECONDS
+    while (wait := over - time.time()) > 0:
+        time.sleep(wait)
+    os.utime(index)
 
 
 @contextmanager

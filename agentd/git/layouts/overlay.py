@@ -26,7 +26,7 @@ from agentd.git.layouts.protocol import (
     alternates_of,
     required,
 )
-from agentd.git.mirror import Mirror, resolve
+from agentd.git.mirror import Mirror, resolve, tree_of
 from agentd.git.runner import ENVIRONMENT, TIMEOUT_SECONDS, command, git
 
 SCRATCH = "/agentd.git"
@@ -102,10 +102,11 @@ def run_git(
 
 def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: str) -> None:
     """A pack of what the mirror lacks of the tree, checked as a fetch with `fetch.fsckObjects` is. Raises GitError."""
-    if mirror.git("rev-parse", f"{workspace.start_sha}^{{tree}}") == tree:
+    known = tree_of(mirror, workspace.start_sha)
+    if known == tree:
         return
     pack = workspace.index.with_name("collected.pack")
-    wanted = f"{tree}\n^{workspace.start_sha}\n".encode()
+    wanted = f"{tree}\n^{known}\n".encode()  # a tree: beside a commit, git would pack what it has as well
     arguments = ("pack-objects", "--quiet", "--revs", "--thin", "--stdout")
     run_git(mirror, workspace, inside, *arguments, stdin=wanted, stdout=pack)
     # Without a buffer: git reads on where the descriptor is.
