@@ -45,7 +45,9 @@ def blocked(here: Installation, settings: str = "", check: int | None = 1) -> di
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
+    """All files with their content, but for those that SQLite makes for whoever reads."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".db-shm", ".db-wal"}]
+    return {str(path): path.read_bytes() for path in found}
 
 
 def test_a_workspace_stays_for_a_while_and_then_goes_with_its_content_kept(here: Installation) -> None:
@@ -128,7 +130,8 @@ def test_published_work_needs_no_salvage(here: Installation) -> None:
 def test_repositories_within_a_workspace_keep_it(here: Installation) -> None:
     here.agent(
         "import subprocess\nopen('done.txt', 'w')\nsubprocess.run(['git', 'init', '-q', 'inner'])\n"
-        "open('inner/x', 'w').write('deep')\ngit = ['git', '-C', 'inner', '-c', 'user.name=a', '-c', 'user.email=a@b']\n"
+        "open('inner/x', 'w').write('deep')\n"
+        "git = ['git', '-C', 'inner', '-c', 'user.name=a', '-c', 'user.email=a@b']\n"
         "subprocess.run([*git, 'commit', '-qm', 'x', '--allow-empty'])\n"
     )
     here.configure(SOON)
