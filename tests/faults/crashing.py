@@ -4,6 +4,8 @@ A boundary is the moment before or after a durable step, a change of a run's sta
 push, a program under the guardian. Run as a program it is a fork server, so that each try costs no imports: it reads
 one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status. With
 "wall_ahead" or "boot_ahead" the child's clocks are that many seconds ahead, and it waits a second where it would ten.
+With "commands" the boundaries are before each command that agentd runs and that writes; with "clean" it is
+`agentd clean`; with "move_base" the base moves on between the two fetches of a run.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ import inspect
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import requests
+
+from agentd.cli import clean as cli_clean
 from agentd.cli import once as cli_once
 from agentd.clock import SystemClock
 from agentd.errors import AgentdError
@@ -27,7 +33,31 @@ from agentd.github import client
 from agentd.run import claim, desk, process, workflow
 from agentd.run.stages import finish, start
 from agentd.store import attempts, runs
-from agentd.supervisor import daemon  # noqa: F401  # imported here so that the forked child need not
+from agentd.supervisor.daemon import leave  # imported here so that the forked child need not
+
+GIT_WRITES = frozenset(
+    [
+        "add",
+        "clean",
+        "clone",
+        "checkout",
+        "commit-tree",
+        "fetch",
+        "hash-object",
+        "index-pack",
+        "init",
+        "maintenance",
+        "mktree",
+        "merge-tree",
+        "pack-objects",
+        "push",
+        "read-tree",
+        "unpack-objects",
+        "update-index",
+        "update-ref",
+        "write-tree",
+    ]
+)
 
 
 class Bomb:
@@ -87,6 +117,53 @@ def arm(bomb: Bomb) -> None:
     client.GitHub._once = once  # type: ignore[method-assign]
 
 
+READERS = frozenset(
+    [
+        "cat-file",
+        "diff-index",
+        "diff-tree",
+        "for-each-ref",
+        "log",
+        "ls-files",
+        "ls-remote",
+        "ls-tree",
+        "merge-base",
+        "patch-id",
+        "rev-list",
+        "rev-parse",
+        "--version",
+    ]
+)
+
+
+def arm_commands(bomb: Bomb) -> None:
+    """Put a boundary before each command of agentd's own that writes anything, git inside the sandbox included."""
+    run = subprocess.run
+
+    @functools.wraps(run)
+    def bombed(argv: list[str], *args: Any, **kwargs: Any) -> Any:
+        words = [word for word in argv if word in GIT_WRITES or word in READERS or word in {"rm", "git-upload-pack"}]
+        if words and not READERS.issuperset(words):
+            bomb.boundary(next(word for word in words if word not in READERS))
+        return run(argv, *args, **kwargs)
+
+    subprocess.run = bombed  # type: ignore[assignment]
+
+
+def move_base_before_fetch(number: int, act: Callable[[], None]) -> None:
+    """Somebody else pushes to the base just before the n-th fetch."""
+    fetch, count = mirror.fetch, [0]
+
+    @functools.wraps(fetch)
+    def moved(*args: Any, **kwargs: Any) -> str:
+        count[0] += 1
+        if count[0] == number:
+            act()
+        return fetch(*args, **kwargs)
+
+    mirror.fetch = moved
+
+
 def turn_clocks(wall_seconds: float, boot_seconds: float) -> None:
     """Let time have passed: on the clock at the wall, and on the one that leases are measured by."""
     now, boottime = SystemClock.now, SystemClock.boottime
@@ -106,8 +183,24 @@ def play(order: dict[str, Any]) -> None:
         os.dup2(output.fileno(), 2)
     turn_clocks(order.get("wall_ahead", 0.0), order.get("boot_ahead", 0.0))
     if order["point"] >= 0:
-        arm(Bomb(order["point"], Path(order["trace"])))
+        bomb = Bomb(order["point"], Path(order["trace"]))
+        (arm_commands if order.get("commands") else arm)(bomb)
+    if order.get("move_base"):
+        move_base_before_fetch(2, lambda: _push(order["move_base"]))
+    if order.get("clean"):
+        cli_clean.clean(as_json=True)
+        leave(0)
     cli_once.once(as_json=True)
+
+
+def _push(url: str) -> None:
+    """Another file on the base, through GitHub's own door; a second time it is there already."""
+    requests.put(
+        f"{url}/contents/other.txt",
+        json={"message": "other", "content": "b3RoZXI=", "branch": "main"},
+        headers={"Authorization": f"token {os.environ['EXECUTOR_BOT_TOKEN']}"},
+        timeout=20,
+    )
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.conftest import Installation
 
@@ -22,9 +23,9 @@ class ForkServer:
             cwd=Path(__file__).parents[2],
         )
 
-    def once(self, here: Installation, trace: Path, point: int = -1, **clocks: float) -> int:
+    def once(self, here: Installation, trace: Path, point: int = -1, **more: Any) -> int:
         """Exit status of `agentd once` that dies at the boundary `point` (0 counts and lives, -1 does not count)."""
-        order = {"point": point, "trace": str(trace), "folder": str(here.folder), "environ": here.environ, **clocks}
+        order = {"point": point, "trace": str(trace), "folder": str(here.folder), "environ": here.environ, **more}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order) + "\n")

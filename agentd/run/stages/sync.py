@@ -28,6 +28,8 @@ from agentd.run.stages.start import bring, keep, workspace
 from agentd.states import RunState
 from agentd.store import attempts
 
+PASSING = frozenset({"unreachable", "timeout"})
+"""Why lockfiles were not regenerated that says nothing about the conflict: not charged as one."""
 MOST_COMMITS = 10
 """Commits of each side that the comment about a conflict names."""
 
@@ -128,6 +130,8 @@ async def _synced(desk: Desk, ours: str | None, base: str) -> Synced:
         files, entries = synced.lockfiles or synced.merged_lockfiles, "; ".join(str(one) for one in done.findings[:20])
         reason = f"{done.reason}{': ' if entries else ''}{entries}"
         _recovered(desk, "lockfile_regeneration", files, reason, failed=True)
+        if done.kind in PASSING:
+            raise RunEnd(RunState.conflict_retry, reason, cause="infrastructure")
         return Synced("conflict", ours or base, files, reason)
     if done.resolved:
         _recovered(desk, "lockfile_regeneration", done.resolved, "; ".join((synced.reason, *done.notes)), failed=False)
