@@ -11,6 +11,8 @@ IN_TREE = "file:"
 BUNDLED = "bundled:"
 """The source of what has none of its own: it comes inside another package, or only gives one a second name."""
 
+ALIAS = "alias"
+
 
 class LockfileUnreadable(AgentdError):
     """A lockfile or manifest that is not what its name says: broken, too large, too deep, or of an unknown format."""
@@ -36,10 +38,15 @@ class Entry:
         """True when its content is part of the tree, or of another package."""
         return bool(self.sources) and all(source.startswith((IN_TREE, BUNDLED)) for source in self.sources)
 
+    @property
+    def is_alias(self) -> bool:
+        """True when it only says which package a name stands for; see `alias`."""
+        return self.version == ALIAS and self.sources == (BUNDLED,)
+
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
 
 
 def alias(name: str, real: str) -> Entry:
     """A second name for a package, so that whoever needs the one is known to need the other."""
-    return Entry(name, "alias", (BUNDLED,), needs=(real,))
+    return Entry(name, ALIAS, (BUNDLED,), needs=(real,))

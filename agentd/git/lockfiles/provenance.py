@@ -153,6 +153,8 @@ def _judge_parent(rules: _Rules, where: str, base: Side, side: Side, roots: froz
         yield from _sources(rules, where, entry)
         same = [each for each in known if each.version == entry.version]
         yield from _integrity(rules, where, entry, same, _is_other_language(rules.manager, roots))
+        if entry.is_alias and known and entry.name not in roots:
+            yield Finding(where, str(entry), "another package under this name", entry.name, entry.needs[0])
         if entry.is_local:
             continue
         if not known and entry.name not in reached and entry.has_install_script is not False:
@@ -176,6 +178,8 @@ def _judge_new(rules: _Rules, parents: tuple[Side, Side], new: Side, roots: froz
         same = [each for each in known if each.version == entry.version]
         yield from _sources(rules, where, entry)
         yield from _integrity(rules, where, entry, same, _is_other_language(rules.manager, roots))
+        if entry.is_alias and known and entry.name not in roots:
+            yield Finding(where, str(entry), "another package under this name", entry.name, entry.needs[0])
         if entry.is_local:
             continue
         if not same and entry.name not in reached:

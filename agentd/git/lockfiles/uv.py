@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from agentd.git.lockfiles import manifests
 from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable
@@ -45,7 +44,11 @@ def read(content: bytes) -> dict[str, Entry]:
 def _hashed(file: Table, name: str) -> str:
     """`<file> <hash>`, so that a hash that wanders to another file is seen."""
     place = string(file.get("url") or file.get("path") or file.get("filename"), name)
-    return f"{PurePosixPath(urlsplit(place).path).name} {string(file['hash'], name)}"
+    return f"{_file_of(place)} {string(file['hash'], name)}"
+
+
+def _file_of(url: str) -> str:
+    return unquote(url.partition("#")[0].partition("?")[0]).rpartition("/")[2]
 
 
 def _needs(package: Table, name: str) -> Iterator[str]:
@@ -59,7 +62,7 @@ def _needs(package: Table, name: str) -> Iterator[str]:
 
 def names(name: str, url: str) -> bool:
     """Whether an address of an index is one of the package: the file begins with its name. The index itself is."""
-    file = PurePosixPath(unquote(urlsplit(url).path)).name
+    file = _file_of(url)
     is_file = file.endswith((".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg"))
     return not is_file or manifests.python_name(file).startswith(f"{manifests.python_name(name)}-")
 

@@ -7,7 +7,7 @@ import re
 from urllib.parse import parse_qs, unquote
 
 from agentd.git.lockfiles import manifests, npm
-from agentd.git.lockfiles.entry import BUNDLED, IN_TREE, Entry, LockfileUnreadable, alias
+from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable, alias
 from agentd.git.lockfiles.manager import Manager
 from agentd.git.lockfiles.reading import hashes, string, table, yaml_table
 
@@ -34,7 +34,7 @@ def read(content: bytes) -> dict[str, Entry]:
         name = match[1]
         needs = tuple(dict.fromkeys(need for section in NEEDS for need in table(package.get(section), key)))
         version = string(package.get("version"), key)
-        found[key] = Entry(name, version, _sources(match[2]), hashes(package.get("checksum"), key), None, needs)
+        found[key] = Entry(name, version, _sources(name, match[2]), hashes(package.get("checksum"), key), None, needs)
         for descriptor in key.split(","):
             used = _LOCATOR.fullmatch(descriptor.strip())
             if used and used[1] != name:
@@ -42,7 +42,7 @@ def read(content: bytes) -> dict[str, Entry]:
     return found
 
 
-def _sources(reference: str) -> tuple[str, ...]:
+def _sources(name: str, reference: str) -> tuple[str, ...]:
     """Where a locator's reference leads: addresses, a path of the tree, or nothing for the registry.
 
     A reference has parameters after `::`, and of a patch another locator within it, percent-encoded (yarnpkg.com,
@@ -55,7 +55,8 @@ def _sources(reference: str) -> tuple[str, ...]:
     if urls:
         return tuple(dict.fromkeys(urls))
     if plain.startswith("patch:"):
-        return (BUNDLED,) if "@npm:" in text else (reference,)
+        # A patch of the same package from the registry, with what the repository or yarn itself has.
+        return () if text.startswith(f"patch:{name}@npm:") else (reference,)
     if path := _PATH.match(text):
         parent = bound.get("locator", [""])[0].partition("@workspace:")[2]
         return (f"{IN_TREE}{posixpath.join(parent, path[1])}",)

@@ -235,3 +235,31 @@ def test_files_may_come_and_go_with_the_versions_of_the_language(
 ) -> None:
     base, side = uv_side(">=3.11", cp311="a", cp312="b", sdist="s"), uv_side(python, **files)
     assert {f.rule for f in judge(FORMATS["uv"].manager, base, side, base, base)} == rules
+
+
+ALIASED = {
+    "npm": ('"node_modules/old": {', '"node_modules/old": {"name": "evil", '),
+    "pnpm": ("packages:", "importers:\n  .:\n    dependencies: {old: {specifier: ^1, version: evil@1.0.0}}\npackages:"),
+    "yarn berry": ('resolution: "old@npm:1.0.0"', 'resolution: "evil@npm:1.0.0"'),
+}
+
+
+@pytest.mark.parametrize("name", ALIASED)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_name_does_not_come_to_stand_for_another_package(name: str, side: str) -> None:
+    made, (plain, bent) = FORMATS[name], ALIASED[name]
+    sides = {where: made.side(packages, direct) for where, (packages, direct) in SIDES.items()}
+    text = made.write(SIDES[side][0])
+    assert plain in text
+    sides[side] = replace(sides[side], entries=made.manager.read(text.replace(plain, bent, 1).encode()))
+    base = made.side(BASE, {"old": "1"})
+    findings = judge(made.manager, base, sides["the task's"], sides["upstream's"], sides["the regenerated"])
+    assert [f for f in findings if f.where == side and f.entry == "old@alias" and "another package" in f.rule], findings
+
+
+def test_a_patch_of_yarn_is_one_of_the_same_package() -> None:
+    read = FORMATS["yarn berry"].manager.read
+    text = '__metadata:\n  version: 8\n"a@patch:{of}":\n  version: 1.0.0\n  resolution: "a@patch:{of}"\n'
+    for of, sources in {"a@npm%3A1.0.0#./p": (), "evil@npm%3A1.0.0#./p": ("patch:evil@npm%3A1.0.0#./p",)}.items():
+        (entry,) = read(text.format(of=of).encode()).values()
+        assert entry.sources == sources

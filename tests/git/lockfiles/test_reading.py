@@ -123,7 +123,7 @@ snapshots:
         [
             Entry("real", "1.0.0", (), frozenset(["10c0/x"])),
             Entry("used", "alias", ("bundled:",), needs=("real",)),
-            Entry("p", "1.0.0", ("bundled:",)),
+            Entry("p", "1.0.0"),
             Entry("g", "1.0.0", ("https://h/g.git#commit=abc",)),
             Entry("l", "0", ("file:packages/a/../l",)),
         ],
@@ -234,6 +234,11 @@ def test_a_reader_takes_anything_or_says_that_it_is_unreadable(data: st.DataObje
     quietly(lambda: manager.read(bent))
     for path in manager.manifests:
         quietly(lambda path=path: manager.requirements(path, bent))  # type: ignore[misc]
+
+
+def test_an_address_that_is_none_is_text_like_any_other() -> None:
+    text = FORMATS["uv"].write((Package("a", url="https://[x/a-1.0.0-py3-none-any.whl"),))
+    assert "https://[x/a-1.0.0-py3-none-any.whl" in str(BY_NAME["uv"].read(text.encode()))
 
 
 DEEP = 200_000

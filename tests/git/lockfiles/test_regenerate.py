@@ -162,3 +162,13 @@ async def test_every_manager_is_called_with_its_own_words(world: World, manager:
     environment = log.read_text()
     for name, value in manager.env.items():
         assert f"\n{name}={value.replace('{home}', str(world.folder / 'home'))}\n" in environment
+
+
+async def test_entries_may_come_from_a_mirror_of_the_settings(world: World) -> None:
+    mirror = '"resolved": "https://mirror.example:8443/theirs/-/theirs-1.0.0.tgz", '
+    script = adding_theirs().replace('"version"', f'{mirror}"version"')
+    path, parents = programs(world, {"npm": script}), sides(world)
+    refused = await world.regenerate(parents, ["package-lock.json"], path)
+    assert isinstance(refused, Refused) and "a new host" in refused.reason
+    done = await world.regenerate(parents, ["package-lock.json"], path, hosts=("mirror.example:8443",))
+    assert isinstance(done, Regenerated), done
