@@ -35,29 +35,11 @@ from agentd.run.stages import finish, start
 from agentd.store import attempts, runs
 from agentd.supervisor.daemon import leave  # imported here so that the forked child need not
 
-GIT_WRITES = frozenset(
-    [
-        "add",
-        "clean",
-        "clone",
-        "checkout",
-        "commit-tree",
-        "fetch",
-        "hash-object",
-        "index-pack",
-        "init",
-        "maintenance",
-        "mktree",
-        "merge-tree",
-        "pack-objects",
-        "push",
-        "read-tree",
-        "unpack-objects",
-        "update-index",
-        "update-ref",
-        "write-tree",
-    ]
-)
+GIT_WRITES = {
+    *("add", "clean", "clone", "checkout", "commit-tree", "fetch", "hash-object", "index-pack", "init", "maintenance"),
+    *("mktree", "merge-tree", "pack-objects", "push", "read-tree", "unpack-objects", "update-index", "update-ref"),
+    "write-tree",
+}
 
 
 class Bomb:
@@ -117,23 +99,10 @@ def arm(bomb: Bomb) -> None:
     client.GitHub._once = once  # type: ignore[method-assign]
 
 
-READERS = frozenset(
-    [
-        "cat-file",
-        "diff-index",
-        "diff-tree",
-        "for-each-ref",
-        "log",
-        "ls-files",
-        "ls-remote",
-        "ls-tree",
-        "merge-base",
-        "patch-id",
-        "rev-list",
-        "rev-parse",
-        "--version",
-    ]
-)
+READERS = {
+    *("cat-file", "diff-index", "diff-tree", "for-each-ref", "log", "ls-files", "ls-remote", "ls-tree", "merge-base"),
+    *("patch-id", "rev-list", "rev-parse", "--version"),
+}
 
 
 def arm_commands(bomb: Bomb) -> None:
@@ -194,13 +163,13 @@ def play(order: dict[str, Any]) -> None:
 
 
 def _push(url: str) -> None:
-    """Another file on the base, through GitHub's own door; a second time it is there already."""
+    """Another file on the base, through GitHub's own door."""
     requests.put(
-        f"{url}/contents/other.txt",
+        f"{url}/contents/other-{os.getpid()}.txt",
         json={"message": "other", "content": "b3RoZXI=", "branch": "main"},
         headers={"Authorization": f"token {os.environ['EXECUTOR_BOT_TOKEN']}"},
         timeout=20,
-    )
+    ).raise_for_status()
 
 
 def main() -> None:
