@@ -107,7 +107,7 @@ def _first_look(mirror: Mirror, folder: Path, sha: str) -> list[Row]:
             )
         taken[layout] = statistics.median(rounds)
     note = f"overlay {1000 * taken['overlay']:.0f} ms, clone {1000 * taken['clone']:.0f} ms"
-    return [Row("collecting, overlay", taken["overlay"] / taken["clone"], "x clone", 4, note)]
+    return [Row("collecting, overlay", taken["overlay"] / taken["clone"], "x clone", 2, note)]
 
 
 def _prepare(mirror: Mirror, folder: Path, name: str, sha: str, layout: LayoutName) -> Workspace:

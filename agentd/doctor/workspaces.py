@@ -29,4 +29,4 @@ def checks(settings: Settings) -> Iterator[Check]:
 
 def _existing(folder: Path) -> Path:
     """The folder, or what it will be made in: the doctor makes none."""
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -10,8 +10,7 @@ from pathlib import Path
 from agentd.errors import ConfigurationError, GitError
 from agentd.git.runner import complaint
 from agentd.git.workspace import View
-from agentd.sandbox import profile
-from agentd.sandbox.launch import command_line
+from agentd.sandbox.launch import SandboxFailed, start
 from agentd.sandbox.profile import Lower, Mount, SandboxSpec
 
 
@@ -33,26 +32,20 @@ def run_inside(
 ) -> str:
     """One git in a sandbox of its own, to its end; see agentd.git.layouts.protocol.Inside. Raises GitError."""
     name = next((word for word in argv[1:] if not word.startswith("-") and "=" not in word), argv[0])
-    with ExitStack() as stack:
-        output = stack.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE
-        try:
+    try:
+        with ExitStack() as stack:
+            output = stack.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE
             spec = spec_of(view, env=environment)
-            line, descriptors = stack.enter_context(command_line(spec))
-            done = subprocess.run(
-                [*line, "--", *argv],
-                env=profile.environment(spec),
-                cwd="/",
-                input=stdin,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                pass_fds=descriptors,
-                timeout=timeout_seconds,
-            )
-        except (ConfigurationError, OSError) as error:
-            raise GitError(f"git {name} cannot be run in the sandbox: {error}") from None
-        except subprocess.TimeoutExpired:
-            raise GitError(f"git {name} did not end within {timeout_seconds:.0f} s") from None
-    printed = (done.stdout or b"").decode(errors="surrogateescape")
-    if done.returncode != 0:
-        raise complaint(name, done.returncode, printed, done.stderr)
+            begun = start(spec, list(argv), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE)
+            # Left when the last process inside is gone, and its mounts with it: the next one mounts the tree again.
+            contained = stack.enter_context(begun)
+            out, complained = contained.process.communicate(stdin, timeout_seconds)
+    except (ConfigurationError, SandboxFailed, OSError) as error:
+        raise GitError(f"git {name} cannot be run in the sandbox: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {name} did not end within {timeout_seconds:.0f} s") from None
+    exit_status = contained.process.returncode
+    printed = (out or b"").decode(errors="surrogateescape")
+    if exit_status != 0:
+        raise complaint(name, exit_status, printed, complained)
     return printed.removesuffix("\n")

@@ -202,8 +202,11 @@ def _contained(process: subprocess.Popen[bytes], status_fd: int) -> Contained:
     except (ValueError, KeyError, ProcessLookupError):
         status.close()
         process.kill()
-        words = process.communicate()[0] if process.stdout else b""
-        message = (words or b"").decode(errors="replace").strip() or f"exit status {process.returncode}"
+        words = process.communicate() if process.stdout or process.stderr else ()
+        message = (
+            b"".join(each or b"" for each in words).decode(errors="replace").strip()
+            or f"exit status {process.returncode}"
+        )
         raise SandboxFailed(f"bubblewrap could not make the sandbox: {message}") from None
 
 
