@@ -69,17 +69,30 @@ def judge(
     `base` is what the merge base has, `new` the regenerated lockfile with the merged manifests; `folder` is where the
     lockfile lies in the repository, and `hosts` are registries (`name[:port]`) besides the manager's own.
     """
-    origins = {origin(source) for entry in base.entries.values() for source in entry.sources}
-    known = {f"https://{host}" for host in (*manager.hosts, *hosts)}
-    rules = _Rules(manager, folder, frozenset(origins | known), frozenset(known))
-    findings: list[Finding] = []
-    for where, side in (("the task's", task), ("upstream's", upstream)):
-        roots = _with_language(manager, changed(base, side), side)
-        findings += _judge_parent(rules, where, base, side, roots)
+    rules = _rules(manager, base, folder, hosts)
+    findings = list(judge_parents(manager, base, task, upstream, folder=folder, hosts=hosts))
     roots = changed(base, task) | changed(base, upstream) | changed(task, new) | changed(upstream, new)
     roots = _with_language(manager, roots, new)
     findings += _judge_new(rules, (task, upstream), new, roots)
     return tuple(dict.fromkeys(findings))
+
+
+def judge_parents(
+    manager: Manager, base: Side, task: Side, upstream: Side, *, folder: str = "", hosts: tuple[str, ...] = ()
+) -> tuple[Finding, ...]:
+    """What of `judge` needs no new lockfile: to be asked before a package manager reads what others have written."""
+    rules = _rules(manager, base, folder, hosts)
+    findings: list[Finding] = []
+    for where, side in (("the task's", task), ("upstream's", upstream)):
+        roots = _with_language(manager, changed(base, side), side)
+        findings += _judge_parent(rules, where, base, side, roots)
+    return tuple(dict.fromkeys(findings))
+
+
+def _rules(manager: Manager, base: Side, folder: str, hosts: tuple[str, ...]) -> _Rules:
+    origins = {origin(source) for entry in base.entries.values() for source in entry.sources}
+    known = {f"https://{host}" for host in (*manager.hosts, *hosts)}
+    return _Rules(manager, folder, frozenset(origins | known), frozenset(known))
 
 
 def changed(before: Side, after: Side) -> frozenset[str]:

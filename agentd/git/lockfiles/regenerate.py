@@ -16,7 +16,7 @@ from agentd.git.collect import snapshot
 from agentd.git.lockfiles import manager_of
 from agentd.git.lockfiles.entry import LockfileUnreadable
 from agentd.git.lockfiles.manager import Manager
-from agentd.git.lockfiles.provenance import judge
+from agentd.git.lockfiles.provenance import Finding, judge, judge_parents
 from agentd.git.lockfiles.scratch import blob_of, checked_out, content_of
 from agentd.git.lockfiles.sides import sides_of
 from agentd.git.lockfiles.tool import Refused, Runner, run
@@ -66,6 +66,10 @@ async def regenerate(
     paths = tuple(sorted(dict.fromkeys(lockfiles)))
     try:
         starts = {path: await asyncio.to_thread(_start, mirror, parents, path) for path in paths}
+        for path, (manager, _) in starts.items():
+            refused = await asyncio.to_thread(_unproven_parents, mirror, parents, path, manager, hosts)
+            if refused:
+                return refused
         async with checked_out(
             mirror, folder, parents.synced, {path: blob for path, (_, blob) in starts.items()}
         ) as place:
@@ -117,8 +121,7 @@ def _proven(
 ) -> Refused | None:
     new = blob_of(mirror, tree, path)
     assert new is not None, "checked before"
-    folder = "" if "/" not in path else path.rpartition("/")[0]
-    trees = {"base": parents.base, "task": parents.task or parents.base, "upstream": parents.upstream, "new": tree}
+    folder, trees = _folder(path), _trees(parents) | {"new": tree}
     sides = sides_of(mirror, trees, path, folder, manager)
     if manager.format is not None:
         before, after = (manager.format.search(content_of(mirror, blob)) for blob in (start, new))
@@ -126,6 +129,29 @@ def _proven(
             formats = " where there was ".join(each[0].decode(errors="replace").strip() for each in (after, before))
             return Refused(f"{path}: {manager.program} on this host is of another age: it writes {formats}", "tool")
     findings = judge(manager, *(sides[name] for name in trees), folder=folder, hosts=hosts)
+    return _refused(path, findings)
+
+
+def _unproven_parents(
+    mirror: Mirror, parents: Parents, path: str, manager: Manager, hosts: tuple[str, ...]
+) -> Refused | None:
+    folder, trees = _folder(path), _trees(parents)
+    try:
+        sides = sides_of(mirror, trees, path, folder, manager)
+    except LockfileUnreadable:
+        return None  # the tool may read it, and what it makes of it is judged with both parents
+    return _refused(path, judge_parents(manager, *(sides[name] for name in trees), folder=folder, hosts=hosts))
+
+
+def _folder(path: str) -> str:
+    return "" if "/" not in path else path.rpartition("/")[0]
+
+
+def _trees(parents: Parents) -> dict[str, str | None]:
+    return {"base": parents.base, "task": parents.task or parents.base, "upstream": parents.upstream}
+
+
+def _refused(path: str, findings: tuple[Finding, ...]) -> Refused | None:
     if not findings:
         return None
     named = "\n".join(f"- {finding}" for finding in findings[:MOST_NAMED])

@@ -85,6 +85,7 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
     foreign = branch if branch != began["branch"] else ""
     if not foreign and git_mirror.is_ancestor(mirror, base, commit):
         return {"moved": False, "began": began, "made": made}
+    desk.move(RunState.syncing)
     joined = await _synced(desk, commit, foreign) if foreign else None
     synced = (
         joined
@@ -93,7 +94,6 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
     )
     if is_last and not foreign and synced.status != "conflict":
         return {"moved": False, "began": began, "made": made}
-    desk.move(RunState.syncing)
     _tell(desk, synced)
     if is_last or synced.status == "conflict":
         mirror.git("update-ref", unpublished_ref(task_id), commit)
