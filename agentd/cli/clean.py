@@ -27,15 +27,13 @@ def clean(config: ConfigFile = None, dry_run: DryRun = False, as_json: Json = Fa
 
     settings = ready_settings(config)
     require_used(settings)
-    if dry_run or settings.dry_run:
-        items = rehearse_clean_up(settings, os.environ)
-    else:
-        items = clean_up(open_context(settings, os.environ))
+    dry_run = dry_run or settings.dry_run
+    items = rehearse_clean_up(settings, os.environ) if dry_run else clean_up(open_context(settings, os.environ))
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, "items": [asdict(item) for item in items]}, indent=2))
     else:
         for item in items:
-            typer.echo(_line(item, dry_run or settings.dry_run))
+            typer.echo(_line(item, dry_run))
         gone = [item for item in items if item.goes]
         size = sum(item.size_bytes for item in gone) / (1 << 20)
         typer.echo(f"{'would remove' if dry_run else 'removed'} {len(gone)} of {len(items)}, {size:,.0f} MiB")

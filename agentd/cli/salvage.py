@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agentd.git.salvage import Salvage
 
 app = typer.Typer(help="Salvage: the work of runs that did not reach a pull request.", no_args_is_help=True)
-RunId = Annotated[str, typer.Argument(help="The run whose work was kept.")]
+RunId = Annotated[str, typer.Argument(help="The run whose work was kept, as `list` names it.")]
 
 
 @app.command("list")
@@ -33,7 +33,7 @@ def list_salvage(config: ConfigFile = None, as_json: Json = False) -> None:
     for one in found:
         count = one.manifest.changed_count
         files = f"{count} file{'' if count == 1 else 's'}"
-        typer.echo(f"{one.at:%Y-%m-%d %H:%M}  {one.manifest.task_id:12} {one.manifest.run_id}  {files}: {_why(one)}")
+        typer.echo(f"{one.at:%Y-%m-%d %H:%M}  {one.manifest.task_id:12} {one.name}  {files}: {_why(one)}")
 
 
 @app.command()
@@ -61,7 +61,7 @@ def show(
         typer.echo(f"  {_line(name)}")
     if text:
         typer.echo("\n" + printable(text.encode(errors="surrogateescape")))
-    typer.echo(f"\nTo have it as a branch:\n  git fetch {mirror.path} {one.ref}:salvaged/{one.manifest.run_id}")
+    typer.echo(f"\nTo have it as a branch:\n  git fetch {mirror.path} {one.ref}:salvaged/{one.name}")
 
 
 @app.command()
@@ -96,13 +96,14 @@ def drop(
     if bool(run_ids) == (older_than_days is not None):
         raise ConfigurationError("name runs, or give --older-than-days")
     mirror = _mirror(config)
+    dry_run = dry_run or load_settings(config).settings.dry_run
     if run_ids:
         chosen = [salvage.find(mirror, run_id) for run_id in dict.fromkeys(run_ids)]
     else:
         now, days = SystemClock().now(), older_than_days or 0.0
         chosen = [one for one in salvage.salvages(mirror) if (now - one.at).total_seconds() > days * 86_400]
     for one in chosen:
-        typer.echo(f"{'would drop' if dry_run else 'drop'} {one.manifest.run_id}  {one.at:%Y-%m-%d %H:%M}  {one.sha}")
+        typer.echo(f"{'would drop' if dry_run else 'drop'} {one.name}  {one.at:%Y-%m-%d %H:%M}  {one.sha}")
     if dry_run or not chosen:
         return
     if not yes:
@@ -125,7 +126,14 @@ def _mirror(config: Path | None, *, required: bool = True) -> Any:
 
 def _shown(one: Salvage) -> dict[str, Any]:
     fields = asdict(one.manifest)
-    return {"ref": one.ref, "sha": one.sha, "at": one.at.isoformat(), **fields, "changed": list(one.manifest.changed)}
+    return {
+        "name": one.name,
+        "ref": one.ref,
+        "sha": one.sha,
+        "at": one.at.isoformat(),
+        **fields,
+        "changed": list(one.manifest.changed),
+    }
 
 
 def _why(one: Salvage) -> str:

@@ -49,6 +49,11 @@ class Salvage:
     at: datetime
     manifest: Manifest
 
+    @property
+    def name(self) -> str:
+        """The run's id, or `<run id>.2` for what was set aside earlier in the same run."""
+        return self.ref.rpartition("/")[2]
+
 
 def salvage_ref(task_id: str, run_id: str) -> str:
     return f"{PREFIX}{task_id}/{run_id}"
@@ -75,12 +80,12 @@ def salvages(mirror: Mirror) -> tuple[Salvage, ...]:
     return tuple(sorted(found, key=lambda one: (one.at, one.ref)))
 
 
-def find(mirror: Mirror, run_id: str) -> Salvage:
-    """The salvage of a run. Raises ConfigurationError."""
+def find(mirror: Mirror, name: str) -> Salvage:
+    """The salvage of that name or ref. Raises ConfigurationError."""
     for one in salvages(mirror):
-        if run_id in (one.manifest.run_id, one.ref):
+        if name in (one.name, one.ref):
             return one
-    raise ConfigurationError(f"{run_id}: nothing is kept of such a run; `agentd salvage list` shows what is")
+    raise ConfigurationError(f"{name}: nothing is kept of such a run; `agentd salvage list` shows what is")
 
 
 def restore(mirror: Mirror, salvage: Salvage, folder: Path) -> None:

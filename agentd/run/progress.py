@@ -28,13 +28,13 @@ class Watch:
         """True when anything was made, changed, renamed or removed since the look before; one lstat an entry.
 
         The first look compares with the start, so that nothing has to be read then. The time stamps are those of
-        the inodes, which no program can set.
+        the inodes, which no program can set. The folder's own does not count in it: being mounted changes that too.
         """
         fingerprint, newest_ns = 0, 0
         for folder in self.folders:
-            for found in islice(_entries(folder), MOST_ENTRIES):
+            for number, found in enumerate(islice(_entries(folder), MOST_ENTRIES)):
                 fingerprint += hash((found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns))
-                newest_ns = max(newest_ns, found.st_ctime_ns)
+                newest_ns = max(newest_ns, found.st_ctime_ns if number else 0)
         before, self.last = self.last, fingerprint
         return newest_ns > self.since_ns if before is None else fingerprint != before
 

@@ -21,7 +21,7 @@ from agentd.git.branches import delete_branches, remote_branches
 from agentd.git.collect import snapshot
 from agentd.git.layouts.bases import prune_bases
 from agentd.git.mirror import Mirror, maintain, tree_of
-from agentd.git.naming import branch_of, task_of
+from agentd.git.naming import base_ref, branch_of, task_of
 from agentd.git.removal import GONE, delete
 from agentd.git.salvage import drop, salvage_ref, salvages
 from agentd.git.workspace import Workspace, left, remove
@@ -100,7 +100,7 @@ def _workspaces(context: Context, dry_run: bool) -> list[Item]:
             run = runs.get_run(context.store, folder.name)
             ended = _ended(run, folder)
             if run is None or ended is None:
-                why = "its run is under way" if run else "stays: the store does not know its run"
+                why = "its run is under way" if run else "the store does not know its run: remove it by hand"
                 found.append((now, Item("workspace", str(place.path), False, why, run_id=folder.name)))
                 continue
             old = now - ended > timedelta(hours=retention.workspace_hours)
@@ -197,9 +197,8 @@ def _remove_refs(context: Context, item: Item) -> Item:
     run = runs.get_run(context.store, item.run_id)
     listed = context.mirror.git("for-each-ref", "--format=delete %(refname) %(objectname)", f"{item.name}/")
     if run is not None and run.state is RunState.merged:
-        mine = context.mirror.git(
-            "for-each-ref", "--format=delete %(refname) %(objectname)", unpublished_ref(run.task_id)
-        )
+        task = (unpublished_ref(run.task_id), base_ref(run.task_id))
+        mine = context.mirror.git("for-each-ref", "--format=delete %(refname) %(objectname)", *task)
         listed = f"{listed}\n{mine}" if mine else listed
     context.mirror.git("update-ref", "--stdin", stdin=f"{listed}\n".encode())
     return item

@@ -8,9 +8,10 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
-from agentd.errors import Forbidden, NotFound, Rejected
-from agentd.git.mirror import fetch_claims, seen_claim
-from agentd.git.workspace import remove
+from agentd.errors import ConfigurationError, Forbidden, GitError, NotFound, Rejected
+from agentd.git.collect import snapshot
+from agentd.git.mirror import fetch_claims, seen_claim, tree_of
+from agentd.git.workspace import find, remove
 from agentd.github.comments import upsert_sticky
 from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import set_status
@@ -20,6 +21,7 @@ from agentd.run import engine
 from agentd.run.claim import is_over
 from agentd.run.context import Context
 from agentd.run.desk import hold_scope, open_desk
+from agentd.run.enclosure import reading
 from agentd.run.executor import place_of
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
@@ -262,9 +264,19 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
     data = {"pr_number": pull.number, "pr_url": pull.url, "merged_at": merged_at.isoformat(), "dry_run": False}
     context.emit("run_completed", run, data, source="reconciler")
     if pull.head_sha == run.head_sha:
-        # What was merged is what this run pushed, and that was all of its workspace: nothing is left to lose.
-        remove(context.settings.workspaces / run.task_id)
+        _remove_workspace(context, run)
     return ended
+
+
+def _remove_workspace(context: Context, run: Run) -> None:
+    """Once what was merged is all that it holds; otherwise, and on other hosts, it is left to the clean-up."""
+    place = find(context.mirror, context.run_dir(run.run_id))
+    if place is None:
+        return
+    with suppress(GitError, ConfigurationError), reading(open_desk(context, run.run_id), place) as reader:
+        found = snapshot(context.mirror, place, reader)
+        if not found.nested and found.tree == tree_of(context.mirror, run.head_sha):
+            remove(place.path)
 
 
 def _closed(context: Context, run: Run) -> Run:

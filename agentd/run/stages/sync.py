@@ -28,6 +28,7 @@ from agentd.run.stages.start import bring, keep, workspace
 from agentd.states import RunState
 from agentd.store import attempts
 
+LOCKFILES, NOT_LOCKFILES = "lockfile_regeneration", "non_lockfile_conflict"
 PASSING = frozenset({"unreachable", "timeout"})
 """Why lockfiles were not regenerated that says nothing about the conflict: not charged as one."""
 MOST_COMMITS = 10
@@ -129,19 +130,20 @@ async def _synced(desk: Desk, ours: str | None, base: str) -> Synced:
     if isinstance(done, Refused):
         files, entries = synced.lockfiles or synced.merged_lockfiles, "; ".join(str(one) for one in done.findings[:20])
         reason = f"{done.reason}{': ' if entries else ''}{entries}"
-        _recovered(desk, "lockfile_regeneration", files, reason, failed=True)
         if done.kind in PASSING:
+            _recovered(desk, LOCKFILES, files, reason, failed=True)
             raise RunEnd(RunState.conflict_retry, reason, cause="infrastructure")
-        return Synced("conflict", ours or base, files, reason)
+        return Synced("conflict", ours or base, files, reason, lockfiles=files)
     if done.resolved:
-        _recovered(desk, "lockfile_regeneration", done.resolved, "; ".join((synced.reason, *done.notes)), failed=False)
+        _recovered(desk, LOCKFILES, done.resolved, "; ".join((synced.reason, *done.notes)), failed=False)
     reason = "; ".join((synced.reason, *(f"regenerated {path}" for path in done.resolved), *done.notes))
     return replace(synced, sha=done.commit, reason=reason, lockfiles=done.resolved)
 
 
 def conflict(desk: Desk, synced: Synced, base: str) -> RunEnd:
     """The end of a run whose branch and base cannot be joined; nothing has been touched."""
-    _recovered(desk, "non_lockfile_conflict", synced.files, synced.reason, failed=True)
+    kind = LOCKFILES if synced.lockfiles else NOT_LOCKFILES
+    _recovered(desk, kind, synced.files, synced.reason, failed=True)
     mirror, name, branch = desk.context.mirror, desk.context.settings.base_branch, desk.run.branch
     files = "\n".join(f"- `{one_line(file, 500).replace('`', chr(39))}`" for file in synced.files)
     here = git_mirror.remote_branch(mirror, desk.task.task_id) != synced.sha
@@ -216,6 +218,7 @@ def _base(desk: Desk) -> str:
 
 
 def _tell(desk: Desk, synced: Synced) -> None:
-    status = {"conflict": "non_lockfile_conflict", "lockfiles": "lockfile_resolved"}.get(synced.status, synced.status)
+    of_lockfiles = {"lockfiles": "lockfile_resolved", "conflict": "lockfile_resolution_failed"}
+    status = (of_lockfiles if synced.lockfiles else {"conflict": NOT_LOCKFILES}).get(synced.status, synced.status)
     data = {"sync_status": status, "conflicted_files": list(synced.files), "message": one_line(synced.reason, 2_000)}
     desk.context.emit("branch_sync", desk.run, data, status="failed" if synced.status == "conflict" else "ok")

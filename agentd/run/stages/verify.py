@@ -122,12 +122,12 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: 
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{task.task_id}: the lease ran out during verify")
     with reading(desk, place) as reader:
-        if not passed:
-            # Caches and reports of the verify command are no part of what the agent's next turn leaves.
-            await asyncio.to_thread(git_collect.clean, context.mirror, place, reader)
-        elif await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place, reader) != collected["tree"]:
+        after = await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place, reader) if passed else ""
+        if passed and after != collected["tree"]:
             reason = f"`{command}` passed, but changed files that belong to the commit"
             raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
+        # Caches and reports of the verify command are no part of what the agent leaves.
+        await asyncio.to_thread(git_collect.clean, context.mirror, place, reader)
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}
 
 
