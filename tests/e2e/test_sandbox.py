@@ -37,7 +37,10 @@ try:
     seen.append("written")
 except OSError as error:
     seen.append(type(error).__name__)
-os.symlink(%r, "report.txt")
+if "not accepted" in prompt:
+    os.unlink("report.txt")
+else:
+    os.symlink(%r, "report.txt")
 subprocess.Popen(["sleep", "86399.25"], start_new_session=True)
 pathlib.Path("done.txt").write_text("\\n".join(seen))
 """
@@ -77,9 +80,9 @@ def test_an_agent_that_looks_around_finds_nothing_and_its_work_comes_back(here: 
     found = patch_of(here, "done.txt")
     assert CANARY not in found and "connected" not in found and "written" not in found and not outside.exists()
     assert "403" in found
-    assert CANARY not in patch_of(here, "report.txt")
-    [denied] = events(here, "policy_decided")
-    assert "evil.example:443" in json.dumps(denied["data"]) and denied["status"] == "failed"
+    assert "report.txt" not in {row["filename"] for row in here.get(f"/pulls/{here.pulls()[0]['number']}/files")}
+    network, diff, again = (json.dumps(event["data"]) for event in events(here, "policy_decided"))
+    assert "evil.example:443" in network and "report.txt -> " in diff and "evil.example:443" in again
     assert "86399.25" not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
 
 
@@ -98,7 +101,7 @@ def test_without_the_sandbox_the_same_agent_finds_it_all_and_every_surface_says_
     assert here.status()["sandbox"] == "none"
     [run] = json.loads(here.run("runs", "list", "--json"))
     assert json.loads(here.run("runs", "show", run["run_id"], "--json"))["sandbox"] == "none"
-    assert [event["data"]["sandbox"] for event in events(here, "agent_started")] == ["none"]  # type: ignore[index]
+    assert [event["data"]["sandbox"] for event in events(here, "agent_started")] == ["none", "none"]  # type: ignore[index]
     assert "warning" in here.run("doctor") and "warning" in here.run("doctor", "--strict", check=1)
 
 
