@@ -26,21 +26,21 @@ def advance(
     InTheWay, and GitError when the workspace is not what it should be.
     """
     record, look = run_dir / INTENT, Look(mirror, workspace, reader)
-    new = tree_of(mirror, commit)
-    if record.is_file():
-        # The files were proven to be in a commit before the first of them was touched.
-        tree = json.loads(record.read_text())["tree"]
-        look.git("read-tree", "--reset", "-u", tree)
-        record.unlink()
+    new, here = tree_of(mirror, commit), tree
     if tracked_tree(mirror, workspace, reader) != tree:
-        raise GitError(f"{workspace.path}: was changed after it had been verified")
+        intent = json.loads(record.read_text()) if record.is_file() else {}
+        if intent.get("before") != tree:
+            raise GitError(f"{workspace.path}: was changed after it had been verified")
+        # It was this very tree when the first of its files was touched, so nothing but that tree can be lost.
+        here = intent["after"]
+        look.git("read-tree", "--reset", "-u", here)
     # Without being told which paths it may overwrite, git refuses every untracked one, ignored or not.
     try:
-        look.git("read-tree", "-m", "-u", "-n", tree, new)
+        look.git("read-tree", "-m", "-u", "-n", here, new)
     except GitError as error:
         raise InTheWay(f"a file that is in no commit is in the way of the base: {error}") from None
-    record.with_suffix(".new").write_text(json.dumps({"tree": new}))
+    # Stays, for an incarnation that is killed before it has recorded where the workspace is.
+    record.with_suffix(".new").write_text(json.dumps({"before": tree, "after": new}))
     record.with_suffix(".new").rename(record)
-    look.git("read-tree", "-m", "-u", tree, new)
+    look.git("read-tree", "-m", "-u", here, new)
     note_moved(run_dir, workspace, commit, start)
-    record.unlink()

@@ -38,6 +38,8 @@ Kind = Literal["workspace", "files", "refs", "salvage", "branch"]
 LIVING = ACTIVE | {RunState.in_review}
 """States of runs that may still need what they have on the mirror and on the remote."""
 DAY = timedelta(days=1)
+LOCK = "clean-up.lock"
+"""In the state directory; its time stamp says when it was cleaned up last."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,24 @@ def clean_up(context: Context, *, dry_run: bool = False, remote: bool = True) ->
         return items + (_branches(context, dry_run) if remote else [])
 
 
+def cleaned_at(context: Context) -> float:
+    """When it was cleaned up last, in seconds since the epoch; where it never was, that is now."""
+    stamp = context.settings.state_dir / LOCK
+    if not stamp.exists():
+        stamp.touch()
+    return stamp.stat().st_mtime
+
+
 @contextmanager
 def _alone(context: Context, dry_run: bool) -> Iterator[None]:
     if dry_run:
         yield
         return
-    with (context.settings.state_dir / "clean-up.lock").open("w") as lock:
+    stamp = context.settings.state_dir / LOCK
+    with stamp.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        now = context.clock.now().timestamp()
+        os.utime(stamp, (now, now))
         yield
 
 

@@ -24,7 +24,7 @@ from agentd.run.process import tree_is_gone
 from agentd.store import executors, runs
 from agentd.store.connection import bind, open_store
 from agentd.store.projections import project
-from agentd.supervisor.cleanup import clean_up
+from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
 from agentd.supervisor.tick import Memory, Tick, tick
@@ -206,11 +206,12 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
 
 
 def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
-    """Clean up beside everything else, from time to time. What it cannot do it tries again then."""
-    minutes, now = context.settings.retention.every_minutes, context.clock.boottime()
-    if not minutes or now < memory.clean_up_due or (memory.cleaning is not None and not memory.cleaning.done()):
+    """Clean up beside everything else, from time to time, restarts or not. What it cannot do it tries again then."""
+    minutes, now = context.settings.retention.every_minutes, context.clock.now().timestamp()
+    if not minutes or (memory.cleaning is not None and not memory.cleaning.done()):
         return
-    memory.clean_up_due = now + minutes * 60
+    if now - cleaned_at(context) < minutes * 60:
+        return
 
     async def act() -> None:
         try:

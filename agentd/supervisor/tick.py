@@ -42,8 +42,6 @@ class Memory:
     """ticks in a row that GitHub was out of reach"""
     host: Host | None = None
     lead: Lead | None = None
-    clean_up_due: float = 0.0
-    """boot time from which it is cleaned up again"""
     cleaning: asyncio.Task[None] | None = None
 
 

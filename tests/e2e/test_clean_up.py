@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
 from tests.e2e.conftest import REPO, Installation
 from tests.e2e.test_base_moves import wait_over
+from tests.e2e.test_restart import wait_for
 
 SOON = "[retention]\nworkspace_hours = 0\n"
 FAILING = "import os, pathlib\npathlib.Path('work.txt').write_text('precious')\npathlib.Path('README.md').unlink()\n"
@@ -195,3 +197,18 @@ def test_old_salvage_files_and_refs_go_by_age(here: Installation) -> None:
 def test_without_a_store_there_is_nothing_to_clean(here: Installation) -> None:
     assert "nothing has run here yet" in here.run("clean", check=1)
     assert here.run("salvage", "list") == ""
+
+
+def test_the_supervisor_cleans_up_when_the_last_time_is_long_ago(here: Installation) -> None:
+    blocked(here, f"poll_interval_seconds = 1\n{SOON}")
+    stamp = here.folder / ".agentd" / "state" / "clean-up.lock"
+    here.run("start")
+    try:
+        wait_for(stamp.exists)
+        assert len(workspaces(here)) > 0, "it begins to count when it is started for the first time"
+        os.utime(stamp, (0, 0))
+        wait_for(lambda: workspaces(here) == [])
+        assert stamp.stat().st_mtime > 0
+    finally:
+        here.run("stop", "--now")
+    assert len(salvaged(here)) == 1

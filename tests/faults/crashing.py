@@ -4,7 +4,7 @@ A boundary is the moment before or after a durable step, a change of a run's sta
 push, a program under the guardian. Run as a program it is a fork server, so that each try costs no imports: it reads
 one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status. With
 "wall_ahead" or "boot_ahead" the child's clocks are that many seconds ahead, and it waits a second where it would ten.
-With "commands" the boundaries are before each command that agentd runs and that writes; with "clean" it is
+With "commands" the boundaries are before each command that agentd runs and that writes, and around a move; with "clean" it is
 `agentd clean`; with "move_base" the base moves on between the two fetches of a run.
 """
 
@@ -28,10 +28,10 @@ from agentd.cli import clean as cli_clean
 from agentd.cli import once as cli_once
 from agentd.clock import SystemClock
 from agentd.errors import AgentdError
-from agentd.git import mirror, push
+from agentd.git import mirror, push, update
 from agentd.github import client
 from agentd.run import claim, desk, process, workflow
-from agentd.run.stages import finish, start
+from agentd.run.stages import finish, start, sync
 from agentd.store import attempts, runs
 from agentd.supervisor.daemon import leave  # imported here so that the forked child need not
 
@@ -107,16 +107,19 @@ READERS = {
 
 def arm_commands(bomb: Bomb) -> None:
     """Put a boundary before each command of agentd's own that writes anything, git inside the sandbox included."""
-    run = subprocess.run
 
-    @functools.wraps(run)
-    def bombed(argv: list[str], *args: Any, **kwargs: Any) -> Any:
-        words = [word for word in argv if word in GIT_WRITES or word in READERS or word in {"rm", "git-upload-pack"}]
-        if words and not READERS.issuperset(words):
-            bomb.boundary(next(word for word in words if word not in READERS))
-        return run(argv, *args, **kwargs)
+    class Bombed(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, argv: list[str], *args: Any, **kwargs: Any) -> None:
+            words = [
+                word for word in argv if word in GIT_WRITES or word in READERS or word in {"rm", "git-upload-pack"}
+            ]
+            if words and not READERS.issuperset(words):
+                bomb.boundary(next(word for word in words if word not in READERS))
+            super().__init__(argv, *args, **kwargs)
 
-    subprocess.run = bombed  # type: ignore[assignment]
+    subprocess.Popen = Bombed  # type: ignore[misc]
+    update.note_moved = bomb.around(lambda *_: "note of a move", update.note_moved)  # type: ignore[attr-defined]
+    sync.advance = bomb.around(lambda *_: "move", sync.advance)  # type: ignore[attr-defined]
 
 
 def move_base_before_fetch(number: int, act: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
 from tests.e2e.conftest import REPO, Installation, environment
 from tests.faults.forks import ForkServer
-from tests.faults.test_crash_points import _people
+from tests.faults.test_crash_points import MOST_RESTARTS, _people
 
 AGENT = """
 import pathlib, subprocess, sys
@@ -71,13 +71,23 @@ def missing(here: Installation, task: str) -> list[str]:
     return [text for text in contents if not ({blob(text)} & (reachable | loose) or text.encode() in on_disk)]
 
 
+def resumed(server: ForkServer, here: Installation, number: int) -> list[str]:
+    """The files of the pull request that a run which was killed comes to."""
+    for _ in range(MOST_RESTARTS):
+        if found := [pull for pull in here.pulls() if pull["head"]["ref"] == f"agent/issue-{number}"]:
+            return sorted(row["filename"] for row in here.get(f"/pulls/{found[0]['number']}/files"))
+        server.once(here, here.folder / "resumed")
+    return []
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scenario", VERIFY)
 def test_nothing_is_lost_at_any_command_of_a_run(
     scenario: str, server: ForkServer, hub: PracticeGitHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Sync (the base moves meanwhile), collect, push, salvage."""
+    """Sync (the base moves meanwhile), collect, push, salvage; and what is published in the end is whole."""
     lost: dict[str, list[str]] = {}
+    ends: dict[str, list[str]] = {}
     for point in range(1, 200):
         here = installation(hub, tmp_path / str(point), VERIFY[scenario])
         number, trace = here.issue(), here.folder / "trace"
@@ -85,6 +95,8 @@ def test_nothing_is_lost_at_any_command_of_a_run(
         name = f"{point} {trace.read_text().splitlines()[-1]}"
         if found := missing(here, f"issue-{number}"):
             lost[name] = found
+        if scenario == "publishes":
+            ends[name] = resumed(server, here, number)
         here.act("PATCH", f"/issues/{number}", {"state": "closed"})
         if ended != -signal.SIGKILL:
             break
@@ -92,8 +104,9 @@ def test_nothing_is_lost_at_any_command_of_a_run(
     with capsys.disabled():
         print(f"\n{scenario}: killed before {len(commands)} commands, {len(lost)} lost something")
     assert lost == {}
+    assert set(map(tuple, ends.values())) <= {("README.md", "deep/new.txt")}, ends
     assert {"fetch", "add", "commit-tree", "update-ref"} <= set(commands)
-    assert scenario == "salvages" or {"read-tree", "push"} <= set(commands), "the base has moved"
+    assert scenario == "salvages" or {"read-tree", "push", "after move"} <= set(commands), "the base has moved"
 
 
 @pytest.mark.timeout(900)
