@@ -4,8 +4,8 @@ A boundary is the moment before or after a durable step, a change of a run's sta
 push, a program under the guardian. Run as a program it is a fork server, so that each try costs no imports: it reads
 one JSON object a line, {"point", "trace", "folder", "environ"}, forks, and answers with the exit status. With
 "wall_ahead" or "boot_ahead" the child's clocks are that many seconds ahead, and it waits a second where it would ten.
-With "commands" the boundaries are before each command that agentd runs and that writes, and around a move; with "clean" it is
-`agentd clean`; with "move_base" the base moves on between the two fetches of a run.
+With "commands" the boundaries are before each command that agentd runs and that writes, and around a workspace's move
+to another commit; with "clean" it is `agentd clean`; with "move_base" the base moves on between a run's two fetches.
 """
 
 from __future__ import annotations
