@@ -88,19 +88,19 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
         return {"moved": False, "began": began, "made": made}
     desk.move(RunState.syncing)
     joined = await _synced(desk, commit, foreign) if foreign else None
-    synced = (
-        joined
-        if joined and joined.status == "conflict"
-        else await _synced(desk, joined.sha if joined else commit, base)
-    )
-    if is_last and not foreign and synced.status != "conflict":
+    if joined is not None and joined.status == "conflict":
+        synced = joined
+    else:
+        synced = await _synced(desk, joined.sha if joined else commit, base)
+    if is_last and synced.status != "conflict" and not (foreign or synced.lockfiles):
         return {"moved": False, "began": began, "made": made}
     _tell(desk, synced)
     if is_last or synced.status == "conflict":
         mirror.git("update-ref", unpublished_ref(task_id), commit)
         if synced.status == "conflict":
             raise conflict(desk, synced, base)
-        raise RunEnd(RunState.conflict_retry, f"{desk.run.branch}: somebody keeps pushing to it", cause="conflict")
+        reason = f"{desk.run.branch} or {desk.context.settings.base_branch} moved each time that the work was verified"
+        raise RunEnd(RunState.conflict_retry, reason, cause="conflict")
     record_base(mirror, task_id, base)
     await keep(desk, synced.sha)
     parents = git_mirror.parents_of(mirror, synced.sha)
