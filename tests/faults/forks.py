@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +39,30 @@ class ForkServer:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+Servers = Callable[[], AbstractContextManager[ForkServer]]
+"""Lends a server for as long as the context lasts; waits while all are lent."""
+
+
+@contextmanager
+def fork_servers(count: int) -> Iterator[Servers]:
+    """So many servers, each of which plays one order at a time."""
+    made = [ForkServer() for _ in range(count)]
+    idle: queue.Queue[ForkServer] = queue.Queue()
+    for server in made:
+        idle.put(server)
+
+    @contextmanager
+    def lend() -> Iterator[ForkServer]:
+        server = idle.get()
+        try:
+            yield server
+        finally:
+            idle.put(server)
+
+    try:
+        yield lend
+    finally:
+        for server in made:
+            server.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from agentd.supervisor.lead import LEAD
 from tests import postgres
 from tests.e2e.conftest import FILES, REPO, Installation, environment
 from tests.e2e.test_restart import agents
-from tests.faults.forks import ForkServer
+from tests.faults.forks import Servers, fork_servers
 
 MOST_RESTARTS = 4
+SERVERS = 2
 AGENT = """
 import sys
 prompt = sys.stdin.read()
@@ -32,21 +35,23 @@ open(f"{task}.txt", "w").write("work of " + task)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    made = ForkServer()
-    yield made
-    made.close()
+def servers() -> Iterator[Servers]:
+    """Lends one of a few fork servers, so that as many plays go on side by side."""
+    with fork_servers(SERVERS) as lend:
+        yield lend
 
 
 @pytest.fixture(scope="module")
-def databases(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+def databases(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Makes a database with the tables in it, of that name, and tells its address."""
     if postgres.programs() is None:
         pytest.skip("no PostgreSQL server (Debian: postgresql)")
     folder = tmp_path_factory.mktemp("databases")
     with postgres.server(folder) as address, PracticeGitHub(folder / "github") as hub:
         _people(hub)
-        server.once(installation(hub, folder / "first", AGENT, postgres.database(address, "tables")), folder / "trace")
+        first = installation(hub, folder / "first", AGENT, postgres.database(address, "tables"))
+        with servers() as mine:
+            mine.once(first, folder / "trace")
         yield lambda name: postgres.database(address, name, template="tables")
 
 
@@ -116,7 +121,7 @@ SCENARIOS = {
 def test_a_crash_at_any_boundary_ends_like_no_crash(
     database: str,
     scenario: str,
-    server: ForkServer,
+    servers: Servers,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
@@ -126,31 +131,42 @@ def test_a_crash_at_any_boundary_ends_like_no_crash(
     made: Callable[[str], str] = lambda _: ""  # noqa: E731
     if database == "postgresql":
         made = request.getfixturevalue("databases")
-    with PracticeGitHub(tmp_path / "github") as hub:
-        _people(hub)
-        remote = tmp_path / "github" / "alice" / "widget.git"
-        whole = installation(hub, tmp_path / "whole", agent, made(f"{scenario} whole"))
-        number = whole.issue()
-        assert server.once(whole, trace, 0) in {0, 1}, (tmp_path / "trace.out").read_text()
-        boundaries = trace.read_text().splitlines()
-        wanted = end_state(whole, number, remote)
-        assert wanted.items() >= expected.items()
-        assert len(boundaries) > 40, boundaries
-        wrong = {}
-        for point, name in enumerate(boundaries, start=1):
-            here = installation(hub, tmp_path / f"crash-{point}", agent, made(f"{scenario} {point}"))
-            number = here.issue()
-            status = server.once(here, tmp_path / "trace-again", point)
+    naming = threading.Lock()
+
+    @contextmanager
+    def world(name: str) -> Iterator[tuple[Installation, Callable[[], dict[str, Any]]]]:
+        """A GitHub with one issue, an installation on it, and what its end state is."""
+        with PracticeGitHub(tmp_path / f"github-{name}") as hub:
+            _people(hub)
+            with naming:
+                database_url = made(f"{scenario} {name}")
+            here = installation(hub, tmp_path / name, agent, database_url)
+            number, remote = here.issue(), tmp_path / f"github-{name}" / "alice" / "widget.git"
+            yield here, lambda: end_state(here, number, remote)
+
+    with servers() as mine, world("whole") as (here, ended_as):
+        assert mine.once(here, trace, 0) in {0, 1}, (tmp_path / "trace.out").read_text()
+        boundaries, wanted = trace.read_text().splitlines(), ended_as()
+    assert wanted.items() >= expected.items()
+    assert len(boundaries) > 40, boundaries
+
+    def crash(point: int, name: str) -> tuple[str, dict[str, Any]]:
+        """What is otherwise in the end after a crash at this boundary."""
+        with servers() as mine, world(f"crash-{point}") as (here, ended_as):
+            status = mine.once(here, here.folder / "trace", point)
             assert status == -signal.SIGKILL, f"{name}: ended with {status} instead of being killed"
             for _ in range(MOST_RESTARTS):
-                server.once(here, tmp_path / "trace-again")
-                found = end_state(here, number, remote)
+                mine.once(here, here.folder / "trace")
+                found = ended_as()
                 if found == wanted:
                     break
-            if found != wanted:
-                wrong[f"{point} {name}"] = {key: found[key] for key in found if found[key] != wanted[key]}
             with store_of(here) as store:
                 assert list(problems(store)) == []
-        with capsys.disabled():
-            print(f"\n{database}, {scenario}: killed at {len(boundaries)} boundaries, {len(wrong)} ended otherwise")
-        assert wrong == {}
+        return f"{point} {name}", {key: found[key] for key in found if found[key] != wanted[key]}
+
+    with ThreadPoolExecutor(SERVERS) as pool:
+        plays = list(pool.map(crash, range(1, len(boundaries) + 1), boundaries))
+    wrong = {name: differs for name, differs in plays if differs}
+    with capsys.disabled():
+        print(f"\n{database}, {scenario}: killed at {len(boundaries)} boundaries, {len(wrong)} ended otherwise")
+    assert wrong == {}
