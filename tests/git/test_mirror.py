@@ -82,7 +82,7 @@ def test_looking_after_it_takes_no_object_away(source: Path, there: Mirror, tmp_
     assert before <= objects(there) and packs(there) < before_packs
     for place, tree in zip(places, trees, strict=True):
         assert place.act("git fsck --connectivity-only 2>&1 | grep -i missing; git log -1 --format=%H").strip()
-        sha = collect.commit(there, tree, place.place.start_sha, "m", place.layout)
+        sha = collect.commit(there, tree, [place.place.start_sha], "m", place.layout)
         assert len(place.content(sha)) >= len(FILES)
         assert place.snapshot().tree == tree
     there.git("fsck", "--strict", "--connectivity-only")

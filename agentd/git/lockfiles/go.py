@@ -35,7 +35,7 @@ MANAGER = Manager(
     hosts=("proxy.golang.org", "sum.golang.org"),
     env={
         "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-mod=mod",
+        "GOFLAGS": "-mod=mod -buildvcs=false",
         "GOPATH": "{home}/go",
         "GOCACHE": "{home}/go-build",
         # No version control of a module's own: only what the proxy has.
