@@ -18,7 +18,7 @@ def spec_of(view: View, home: Path | None = None, env: Mapping[str, str] | None 
     """A sandbox that shows the view's tree as the workspace, and nothing else of the host but what the tree needs."""
     lower = Lower(view.base, view.work) if view.base and view.work else None
     mounts = tuple(Mount(shown.source, shown.target, shown.writable) for shown in view.shown)
-    return SandboxSpec(view.files, home, lower, mounts, env=env or {})
+    return SandboxSpec(view.files, home, mounts, env=env or {}, lower=lower)
 
 
 def run_inside(

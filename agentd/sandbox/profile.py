@@ -68,8 +68,6 @@ class SandboxSpec:
     workspace: Path
     home: Path | None = None
     """a folder of this run alone; None is an empty one in memory"""
-    lower: Lower | None = None
-    """None where the workspace is the whole tree"""
     mounts: tuple[Mount, ...] = ()
     """tool chains, object stores, the folder of the gateway's socket"""
     links: tuple[tuple[str, str], ...] = ()
@@ -81,6 +79,8 @@ class SandboxSpec:
     usr: Path = Path("/usr")
     merged_usr: bool = True
     """/bin, /lib and so on are links into /usr"""
+    lower: Lower | None = None
+    """None where the workspace is the whole tree"""
 
 
 def merged(*groups: tuple[Mount, ...]) -> tuple[Mount, ...]:
