@@ -120,4 +120,4 @@ def test_whatever_happens_every_task_comes_to_rest(server: ForkServer) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [3, 11])
 def test_a_play_of_random_acts(server: ForkServer, tmp_path: Path, seed: int) -> None:
-    assert play(World(tmp_path, server), Random(seed), acts=20) >= 20
+    play(World(tmp_path, server), Random(seed), acts=20)  # raises with the story
