@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from agentd.agents.endpoints import ENDPOINT_VARIABLES
 from agentd.agents.protocol import LaunchSpec
 from agentd.errors import ConfigurationError
 
@@ -27,7 +28,8 @@ def base_environment(
     """The agent's whole environment.
 
     `copied` are names the adapter takes from agentd's own environment (its model endpoint), `defaults` are the
-    adapter's own settings. What the profile says (`pass_env`, then `env`) wins over both; the home never changes.
+    adapter's own settings. What the profile says (`pass_env`, then `env`) wins over both; the home never changes, and
+    of models and their keys there is nothing but the gateway's, where the run has one.
     Raises ConfigurationError naming profile and variable when a GitHub token would reach the agent.
     """
     profile = spec.profile
@@ -40,13 +42,17 @@ def base_environment(
     env |= defaults or {}
     env |= {name: base[name] for name in (*copied, *profile.pass_env) if name in base}
     env |= profile.env
+    if spec.endpoint:
+        env = {name: value for name, value in env.items() if name not in ENDPOINT_VARIABLES} | dict(spec.endpoint)
     env["HOME"] = str(spec.home)
     _refuse_values(profile.name, env, base)
     return _direct_loopback(env)
 
 
 def setting(spec: LaunchSpec, name: str) -> str:
-    """A variable as the profile sets it, else as agentd's own environment has it, else ""."""
+    """A variable as the profile sets it, else as agentd's own environment has it, else "". Of models: the gateway's."""
+    if spec.endpoint and name in ENDPOINT_VARIABLES:
+        return spec.endpoint.get(name, "")
     return spec.profile.env.get(name) or spec.base_env.get(name, "")
 
 

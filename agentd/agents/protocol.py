@@ -63,6 +63,8 @@ class LaunchSpec:
     """agentd's sandbox is around the agent: an agent that brings one leaves its own off, since it cannot nest."""
     hook: tuple[str, ...] = ()
     """argv of the program that judges every tool call; empty for none"""
+    endpoint: Mapping[str, str] = field(default_factory=dict)
+    """the gateway, in the variables of agents.endpoints; nothing else says then where a model is or has a key"""
 
 
 def hook_settings(hook: tuple[str, ...]) -> str:

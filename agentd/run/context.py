@@ -7,18 +7,22 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentd.agents import AgentEvent
+from agentd.agents.endpoints import ENDPOINT_VARIABLES
 from agentd.agents.environment import secret_values
 from agentd.clock import Clock
 from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
-from agentd.model import Event, EventType, Frozen, Profile, Run, Task
+from agentd.model import Event, EventType, Frozen, Profile, Run, Task, canonical_json
 from agentd.run.executor import place_of
 from agentd.store.connection import Store
 from agentd.store.ledger import append
+
+if TYPE_CHECKING:
+    from agentd.gateway.service import Gateway
 
 
 class Order(Frozen):
@@ -62,6 +66,9 @@ class Context:
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
+
     @property
     def place(self) -> str:
         """The state directory and host of this process; see agentd.run.executor."""
@@ -72,6 +79,23 @@ class Context:
         """Values that nothing stored or posted may hold."""
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
+
+    def gateway_for(self, profile: Profile) -> Gateway:
+        """The gateway to the services that the profile and agentd's environment name. Raises ConfigurationError."""
+        from agentd.gateway.service import Gateway, upstreams_of
+
+        own = {name: value for name, value in profile.env.items() if name in ENDPOINT_VARIABLES}
+        key = canonical_json(own)
+        if key not in self.gateways:
+            settings = self.settings
+            upstreams = upstreams_of({**self.environ, **own}, settings.gateway)
+            self.gateways[key] = Gateway(self.store, upstreams, settings.budgets, settings.gateway)
+        return self.gateways[key]
+
+    def close_gateways(self) -> None:
+        """End every gateway of this process; calls under way are settled."""
+        while self.gateways:
+            self.gateways.popitem()[1].close()
 
     def run_dir(self, run_id: str) -> Path:
         """Files of one run that outlive its worker: results, the supervisor's index, the agent's home."""

@@ -173,14 +173,17 @@ def conclusive(desk: Desk, name: str) -> Ended | None:
     return None if ended is None or ended.ended in {"orphaned", "lease_lost", "stopped"} else ended
 
 
-async def supervise(desk: Desk, program: Program, log_path: Path) -> Ended:
-    """Run a program of this run to its end under the guardian. Raises RunEnd when somebody ended the run meanwhile."""
+async def supervise(desk: Desk, program: Program, log_path: Path, is_over: Callable[[], bool] = lambda: False) -> Ended:
+    """Run a program of this run to its end under the guardian. Raises RunEnd when somebody ended the run meanwhile.
+
+    It is stopped as well when `is_over`, which is asked every second.
+    """
     context, run_id = desk.context, desk.run.run_id
 
     def stop_requested() -> float | None:
         if context.stopping.is_set():
             return 0.0
-        return program.grace_seconds if run_id in context.cancels else None
+        return program.grace_seconds if run_id in context.cancels or is_over() else None
 
     ended = await guard(program, desk.run_dir, log_path, desk.holding.deadline, stop_requested, context.stopping)
     if ended.ended == "stopped":

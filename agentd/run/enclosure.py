@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agentd.agents.environment import LOOPBACK
@@ -18,6 +19,7 @@ from agentd.git.workspace import Workspace, view
 from agentd.model import Profile
 from agentd.policy.allowlist import CommandRules, parse_allow_list
 from agentd.run.desk import Desk
+from agentd.run.model_access import PORT, ModelDoor, model_door
 from agentd.run.process import RUN_VARIABLE, Program
 from agentd.run.views import run_inside, spec_of
 from agentd.sandbox.doors import Doors, Reach, open_doors
@@ -27,6 +29,9 @@ from agentd.sandbox.limits import Limits, kernel_limits
 from agentd.sandbox.profile import HOME, WORKSPACE, Mount, SandboxSpec, environment, merged
 from agentd.sandbox.proxy import Decision
 from agentd.sandbox.toolchains import find_tool_chains
+
+if TYPE_CHECKING:
+    from agentd.gateway.service import Notice
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -63,6 +68,8 @@ class Enclosure:
     spec: SandboxSpec | None = None
     """None on the host itself"""
     doors: Doors = field(default_factory=Doors)
+    door: ModelDoor | None = None
+    """the way to the gateway; None for what speaks to no model, or does so directly"""
 
     def write(self, path: Path, text: str) -> None:
         """Write a file in the home, given as it is seen inside, readable by the owner only.
@@ -112,26 +119,37 @@ class Enclosure:
 
 @asynccontextmanager
 async def enclosed(
-    desk: Desk, place: Workspace, home: Path, *, programs: Sequence[Path] = (), agent: bool = False
+    desk: Desk,
+    place: Workspace,
+    home: Path,
+    *,
+    programs: Sequence[Path] = (),
+    agent: Callable[[Notice], None] | None = None,
 ) -> AsyncIterator[Enclosure]:
     """The run's enclosure for one program, with the doors open that its profile asks for.
 
-    `programs` are absolute, and there with their installations; only an `agent` speaks to a model. Raises
-    ConfigurationError.
+    `programs` are absolute, and there with their installations. Only an agent speaks to a model: `agent` is told what
+    the gateway decides meanwhile. Raises ConfigurationError.
     """
     context, profile = desk.context, desk.profile
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     limits = limits_of(context.settings)
-    if not desk.is_sandboxed:
-        yield Enclosure(place.path, home, dict(context.environ), place, home, limits)
-        return
-    spec = _spec(desk, place, home, programs)
-    environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
-    reach = reach_of(profile, environ, agent=agent)
-    async with open_doors(desk.run_dir / f"doors-{home.name}", reach, Teller(desk)) as doors:
+    door = model_door(desk, agent) if agent is not None else None
+    async with AsyncExitStack() as stack:
+        if not desk.is_sandboxed:
+            if door is not None:
+                await stack.enter_async_context(door.opened())
+            yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door)
+            return
+        spec = _spec(desk, place, home, programs)
+        environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
+        reach = reach_of(profile, environ, agent=agent is not None, metered=door is not None)
+        if door is not None:
+            reach = replace(reach, services={PORT: door.opened})
+        doors = await stack.enter_async_context(open_doors(desk.run_dir / f"doors-{home.name}", reach, Teller(desk)))
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
-        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors)
+        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors, door)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -197,11 +215,17 @@ def _named(profile: Profile) -> tuple[Mount, ...]:
     return (*mounts, *(Mount(path.resolve(), str(path)) for path in files if path.is_file()))
 
 
-def reach_of(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach:
-    """The hosts that the profile lists, and for an agent its model and the judge of its commands."""
+def reach_of(profile: Profile, environ: dict[str, str], *, agent: bool, metered: bool = False) -> Reach:
+    """The hosts that the profile lists, and for an agent its model and the judge of its commands.
+
+    A `metered` agent has its model behind the gateway, and reaches none by itself.
+    """
     hosts = frozenset(_host(profile, name) for name in profile.hosts)
     if not agent:
         return Reach(hosts)
+    rules = CommandRules(parse_allow_list(",".join(profile.shell_allow))) if profile.shell_allow else None
+    if metered:
+        return Reach(hosts, rules=rules)
     models = MODELS.get(profile.adapter, {})
     named = {name: environ.get(name, "") for name in (*models, *profile.pass_env)} | profile.env
     local: set[int] = set()
@@ -215,7 +239,6 @@ def reach_of(profile: Profile, environ: dict[str, str], *, agent: bool) -> Reach
                 remote.add((host, port))
         elif name in models:
             remote.add((models[name], HTTPS))
-    rules = CommandRules(parse_allow_list(",".join(profile.shell_allow))) if profile.shell_allow else None
     return Reach(hosts | remote, frozenset(local), rules)
 
 

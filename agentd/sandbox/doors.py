@@ -14,9 +14,9 @@ import posixpath
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ PATCH_LINES = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** 
 """Where a text for apply_patch names what it writes."""
 WRITABLE = (WORKSPACE, HOME, "/tmp")
 
+Service = Callable[[Path], AbstractAsyncContextManager[object]]
+"""Listens on the unix socket it is given, as long as it is open."""
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -63,6 +66,8 @@ class Reach:
     """what the hook judges shell commands by; None: no hook"""
     private: bool = False
     """lets `hosts` have private addresses: a registry mirror on the own network"""
+    services: Mapping[int, Service] = field(default_factory=dict)
+    """by the port at which each appears inside; from FIRST_PORT on, and none of `local`"""
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,11 @@ async def open_doors(
         env: dict[str, str] = {}
         for port, name in listening.items():
             await stack.enter_async_context(served(sockets / name, _relay_to(port), CONNECTIONS))
+        for port, service in reach.services.items():
+            listening[port] = f"service-{port}.sock"
+            await stack.enter_async_context(service(sockets / listening[port]))
         if reach.hosts:
-            proxy_port = next(port for port in range(PROXY_PORT, 1 << 16) if port not in reach.local)
+            proxy_port = next(port for port in range(PROXY_PORT, 1 << 16) if port not in listening)
             listening[proxy_port] = "proxy.sock"
             env = _proxy_environment(proxy_port)
             rules = ProxyRules(frozenset((host.lower(), port) for host, port in reach.hosts), private=reach.private)

@@ -16,6 +16,8 @@ import requests
 
 from agentd.practice import PracticeGitHub
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+"""What is tested is this tree, whatever is installed."""
 REPO = "alice/widget"
 FILES = {"README.md": "# widget\n", "check.sh": "test -f done.txt\n", ".gitignore": "__pycache__/\n"}
 GOOD_AGENT = """
@@ -130,6 +132,7 @@ def environment(home: Path, hub: PracticeGitHub, token: str, base: Mapping[str, 
     """What a person's shell would have, and no more."""
     return {
         "PATH": base["PATH"],
+        "PYTHONPATH": str(ROOT),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "REPO": REPO,

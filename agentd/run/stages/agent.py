@@ -14,13 +14,11 @@ from agentd.agents import EventParser, LaunchSpec, Outcome, adapter_of, executab
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
-from agentd.model import Decision, Verdict
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
+from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
 from agentd.states import RunState
-from agentd.store import holds
-from agentd.store.holds import profile_scope
 
 LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
@@ -39,8 +37,8 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     """
     desk.require_wanted()
     desk.move(RunState.running if turn == 0 else RunState.fixing)
-    name = f"agent-{turn}"
-    ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume)
+    name, notices = f"agent-{turn}", Notices(desk)
+    ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume, notices)
     outcome = await asyncio.to_thread(_judge, desk, name, ended)
     desk.context.emit(
         "agent_finished",
@@ -48,11 +46,13 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
         {"exit_code": ended.exit_status, "outcome": outcome["kind"], "ended": ended.ended},
         status="ok" if outcome["kind"] == "success" else "failed",
     )
+    if outcome["kind"] not in ("success", "no_change"):
+        notices.require_none()
     _require_good(desk, ended, outcome)
     return outcome
 
 
-async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None) -> Ended:
+async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None, notices: Notices) -> Ended:
     context, profile, settings = desk.context, desk.profile, desk.context.settings
     before = result_of(desk.run_dir, name)
     if was_started(desk.run_dir, name) and (before is None or before.ended != "stopped"):
@@ -65,7 +65,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         raise RunEnd(RunState.failed, str(error)) from None
     try:
         programs = [found.path] if found.path.is_absolute() else []
-        async with enclosed(desk, place, desk.run_dir / "home", programs=programs, agent=True) as inside:
+        async with enclosed(desk, place, desk.run_dir / "home", programs=programs, agent=notices) as inside:
             spec = LaunchSpec(
                 prompt=prompt,
                 workspace=inside.workspace,
@@ -78,6 +78,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                 found=found,
                 sandboxed=inside.spec is not None,
                 hook=inside.doors.hook,
+                endpoint=inside.door.endpoint if inside.door is not None else {},
             )
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
@@ -106,20 +107,20 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                     "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
-            return await _watched(desk, contained, name)
+            return await _watched(desk, contained, name, notices)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error)) from None
     except OSError as error:
         raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
 
 
-async def _watched(desk: Desk, program: Program, name: str) -> Ended:
+async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> Ended:
     """Run the program, and hand its events on to whoever watches."""
     over = asyncio.Event()
     parser = adapter_of(desk.profile).parser()
     watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), parser, over))
     try:
-        return await supervise(desk, program, desk.log_path)
+        return await supervise(desk, program, desk.log_path, lambda: notices.is_over)
     finally:
         over.set()
         await watcher
@@ -184,24 +185,11 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
 
 
 def _out_of_quota(desk: Desk, outcome: dict[str, Any], said: str) -> RunEnd:
-    """A used-up quota is one fact for every run of the profile: all of them wait, and no attempt is charged."""
+    """A used-up quota that only the agent knows of: by when it says that there is one again."""
     now = desk.context.clock.now()
     seconds = outcome["retry_after_seconds"] or QUOTA_SECONDS
     retry_at = datetime.fromisoformat(outcome["retry_at"]) if outcome["retry_at"] else now + timedelta(seconds=seconds)
-    reason = f"the model's quota is used up: {said}"
-    holds.hold(
-        desk.context.store,
-        Verdict(
-            control="model",
-            rule_id="model_quota",
-            decision=Decision.hold,
-            scope=profile_scope(desk.profile.name),
-            observed=reason,
-            action="nothing to do: dispatch goes on by itself at the reset",
-            retry_at=retry_at,
-        ),
-    )
-    return RunEnd(RunState.failed_retry, reason, retry_at=retry_at)
+    return out_of_quota(desk, f"the model's quota is used up: {said}", retry_at)
 
 
 def tail_of(path: Path) -> str:
