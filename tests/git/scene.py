@@ -17,7 +17,7 @@ from agentd.sandbox.launch import command_line, start
 from tests.git.test_git import TASK
 from tests.sandbox.world import GIT_ENV, PYTHON, python_mounts
 
-LAYOUTS: tuple[workspace.LayoutName, ...] = ("clone", "overlay")
+LAYOUTS: tuple[workspace.LayoutName, ...] = ("clone", "overlay", "worktree")
 FILES = {
     "a.txt": "one\n",
     "b.txt": "two\n",
