@@ -36,7 +36,8 @@ def _trusted(settings: Settings) -> Iterator[Check]:
     name = "workspaces.layout"
     if not names:
         observed = "worktree is for trusted profiles, and no profile has trusted = true: nothing can start"
-        yield Check(name=name, status="failure", observed=observed, remedy="set trusted = true in one, or layout = auto")
+        remedy = "set trusted = true in one, or layout = auto"
+        yield Check(name=name, status="failure", observed=observed, remedy=remedy)
         return
     observed = (
         f"worktree: agents of {names} can write the mirror's loose objects and branches, which all tasks share; "

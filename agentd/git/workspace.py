@@ -172,7 +172,8 @@ def prune_worktrees(mirror: Mirror, runs: Path) -> list[str]:
             places = [place for run_dir in runs.iterdir() if run_dir.is_dir() for place in left(mirror, run_dir)]
         except (OSError, ValueError, KeyError):
             return []
-        gone = sorted({entry.name for entry in linked.iterdir()} - {place.admin.name for place in places if place.admin})
+        named = {place.admin.name for place in places if place.admin}
+        gone = sorted({entry.name for entry in linked.iterdir()} - named)
         for name in gone:
             delete(linked / name)
         return gone

@@ -6,7 +6,7 @@ Nothing is started or written; of the host it is only looked at which of /bin, /
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Mount:
     source: Path
     target: str
     writable: bool = False
+    over: bool = False
+    """may stand within an earlier one, and decides what is there"""
 
 
 @dataclass(frozen=True)
@@ -87,20 +89,13 @@ def merged(*groups: tuple[Mount, ...]) -> tuple[Mount, ...]:
     """The mounts of all groups in order, less those that another one shows already at the same place."""
     all_mounts = list(dict.fromkeys(mount for group in groups for mount in group))
     return tuple(
-        mount
-        for mount in all_mounts
-        if not (outer := _around(mount, all_mounts)) or outer.writable != mount.writable or not _shows(outer, mount)
+        mount for mount in all_mounts if not any(other != mount and _shows(other, mount) for other in all_mounts)
     )
 
 
-def _around(mount: Mount, others: Sequence[Mount]) -> Mount | None:
-    """The innermost of the other mounts that a mount is within."""
-    around = [other for other in others if other != mount and is_within(mount.target, other.target)]
-    return max(around, key=lambda other: len(other.target), default=None)
-
-
 def _shows(outer: Mount, inner: Mount) -> bool:
-    """Whether the inner one is, within the outer one, the very place of the host that is there anyway."""
+    if outer.writable != inner.writable or not is_within(inner.target, outer.target):
+        return False
     return outer.source / posixpath.relpath(inner.target, outer.target) == inner.source
 
 
@@ -113,8 +108,8 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
     """The spec, if it can hold. Raises ConfigurationError.
 
     A source that is a symlink would be followed by bubblewrap to wherever it points when the run starts; a target over
-    another one would hide it, or show what was hidden. Below /tmp, which is new and empty, a target hides nothing; nor
-    does a later one within another that shows the same place of the host there: it decides whether that is writable.
+    another one would hide it, or show what was hidden, unless that is what it is for. Below /tmp, which is new and
+    empty, a target hides nothing.
     """
     owned = [("workspace", spec.workspace), *([("home", spec.home)] if spec.home else [])]
     owned += [("base", spec.lower.base), ("work", spec.lower.work)] if spec.lower else []
@@ -128,11 +123,8 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
             )
     seen: list[str] = [*OWN_PLACES, *PROVIDED]
     for at, mount in enumerate(spec.mounts):
-        earlier = spec.mounts[:at]
-        outer = _around(mount, earlier)
-        same = outer is not None and outer.target != mount.target and _shows(outer, mount)
-        within = [other.target for other in earlier if is_within(mount.target, other.target)] if same else []
-        _check_place(mount.target, "mounts", [place for place in seen if place not in within])
+        below = {other.target for other in spec.mounts[:at] if mount.over and is_within(mount.target, other.target)}
+        _check_place(mount.target, "mounts", [place for place in seen if place not in below])
         seen.append(mount.target)
     for target, place in links_to_make(spec):
         if not target.startswith("/"):

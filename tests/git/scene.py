@@ -39,9 +39,9 @@ class Scene:
     run_dir: Path
     layout: workspace.LayoutName
 
-    def act(self, script: str, seconds: float = 20.0) -> str:
+    def act(self, script: str, seconds: float = 20.0, view: workspace.View | None = None) -> str:
         """What a shell script of the agent printed; `%python%` is a Python. It need not succeed."""
-        spec = spec_of(workspace.view(self.there, self.place), env=GIT_ENV)
+        spec = spec_of(view or workspace.view(self.there, self.place), env=GIT_ENV)
         spec = replace(spec, mounts=(*spec.mounts, *python_mounts()))
         script = script.replace("%python%", PYTHON)
         with start(spec, ["/bin/sh", "-c", script]) as contained:

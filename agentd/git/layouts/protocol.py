@@ -60,6 +60,8 @@ class Shown:
     source: Path
     target: str
     writable: bool = False
+    over: bool = False
+    """stands within an earlier one"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class View:
     """the lower folder, where there is an overlay"""
     work: Path | None = None
     shown: tuple[Shown, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """symlinks inside: what each points to, and where it is"""
 
 
 class Inside(Protocol):
