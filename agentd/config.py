@@ -16,7 +16,7 @@ from agentd.policy.diff import check_patterns
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 SandboxMode = Literal["required", "none"]
-LayoutChoice = Literal["auto", "clone", "overlay"]
+LayoutChoice = Literal["auto", "clone", "overlay", "worktree"]
 Permission = Literal["read", "triage", "write", "maintain", "admin"]
 
 
@@ -227,8 +227,9 @@ class Settings(Frozen):
     """Folder of the workspaces, one for each task; empty takes `~/worktrees/<owner>/<name>`."""
     layout: LayoutChoice = Field("auto", validation_alias=_named("layout", "AGENTD_WORKSPACE_LAYOUT"))
     """How workspaces are made. `clone`: a clone with all files, for each. `overlay`: what a run writes lies over one
-    checkout that all runs from the same commit share; needs the sandbox and a kernel that allows it. `auto`: an overlay
-    where one was tried and works, else a clone."""
+    checkout that all runs from the same commit share; needs the sandbox and a kernel that allows it. `worktree`: a
+    linked worktree of the mirror, only for profiles with `trusted = true`. `auto`: an overlay where one was tried and
+    works, else a clone."""
     repo_root: Path = Field(Path(), validation_alias=_named("repo_root", "REPO_ROOT"))
     """Checkout that holds `tasks/` and prompt templates."""
     database_url: str = Field("", validation_alias=_named("database_url", "AGENTD_DATABASE_URL"))

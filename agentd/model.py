@@ -122,6 +122,9 @@ class Profile(Frozen):
     """Who resolves a branch that conflicts with the base when that is tried again: the agent, or only a person."""
     mounts: tuple[str, ...] = ()
     """Files and folders of the host that its runs may read in the sandbox, at the same path."""
+    trusted: bool = False
+    """Its runs may have `layout = "worktree"`. They can then write loose objects and branches of the mirror, which all
+    tasks share: take away work that others have not published, and hold agentd up."""
 
     @property
     def revision(self) -> str:

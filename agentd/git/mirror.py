@@ -110,7 +110,9 @@ def maintain(mirror: Mirror) -> None:
 
     Not `git gc`, which takes away what no ref reaches, such as what a run is about to commit. Raises GitError.
     """
-    tasks = ("loose-objects", "incremental-repack", "pack-refs")
+    # A linked worktree sees its own copy of what is packed, and branches only where they are loose.
+    is_linked = any((mirror.path / "worktrees").glob("*"))
+    tasks = ("loose-objects", "incremental-repack", *(() if is_linked else ("pack-refs",)))
     with mirror.locked():
         mirror.git("maintenance", "run", "--quiet", *(f"--task={task}" for task in tasks))
 

@@ -34,12 +34,14 @@ __all__ = [
     "alternates_folder",
     "alternates_of",
     "check_untampered",
+    "discard",
     "find",
     "left",
     "note_kept",
     "note_moved",
     "owner_of",
     "prepare",
+    "prune_worktrees",
     "remove",
     "set_aside",
     "view",
@@ -73,7 +75,7 @@ def prepare(
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_name(f".{path.name}.new")
         delete(fresh)
-        made = LAYOUTS[layout].make(Plan(mirror, fresh, run_dir, branch, start_sha, kept or start_sha, inside))
+        made = LAYOUTS[layout].make(Plan(mirror, fresh, path, run_dir, branch, start_sha, kept or start_sha, inside))
         owner_file(path).write_text(run_dir.name)
         fresh.rename(path)
         workspace: Workspace = replace(made, path=path)
@@ -107,7 +109,8 @@ def _read(mirror: Mirror, record: Path) -> Workspace | None:
     known = json.loads(record.read_text())
     base = mirror.bases / known["base"] if known.get("base") else None
     layout = known.get("layout", "clone")
-    workspace = Workspace(Path(known["path"]), Path(known["index"]), known["start_sha"], layout, base)
+    admin = mirror.path / "worktrees" / known["admin"] if known.get("admin") else None
+    workspace = Workspace(Path(known["path"]), Path(known["index"]), known["start_sha"], layout, base, admin)
     return workspace if workspace.files.is_dir() else None
 
 
@@ -150,6 +153,32 @@ def check_untampered(mirror: Mirror, workspace: Workspace) -> None:
     LAYOUTS[workspace.layout].check_untampered(mirror, workspace)
 
 
+def discard(mirror: Mirror, workspace: Workspace) -> None:
+    """Delete a workspace whose content is proven to be on a ref, and what the mirror keeps of it."""
+    remove(workspace.path)
+    LAYOUTS[workspace.layout].forget(mirror, workspace)
+
+
+def prune_worktrees(mirror: Mirror, runs: Path) -> list[str]:
+    """Remove the mirror's folders of linked worktrees that are gone; a record that cannot be read keeps them all.
+
+    `runs` has the folders of all runs. `git worktree prune` would take those of no path that exists, locked or not.
+    """
+    linked = mirror.path / "worktrees"
+    if not linked.is_dir():
+        return []
+    with bases.alone(mirror):
+        try:
+            places = [place for run_dir in runs.iterdir() if run_dir.is_dir() for place in left(mirror, run_dir)]
+        except (OSError, ValueError, KeyError):
+            return []
+        named = {place.admin.name for place in places if place.admin}
+        gone = sorted({entry.name for entry in linked.iterdir()} - named)
+        for name in gone:
+            delete(linked / name)
+        return gone
+
+
 def _kept(run_dir: Path) -> list[str]:
     """Commits of the run that the workspace's content has been."""
     known: list[str] = json.loads((run_dir / bases.RUN_RECORD).read_text())["kept"]
@@ -163,6 +192,7 @@ def _record(run_dir: Path, workspace: Workspace, kept: list[str]) -> None:
         "start_sha": workspace.start_sha,
         "layout": workspace.layout,
         "base": workspace.base.name if workspace.base else "",
+        "admin": workspace.admin.name if workspace.admin else "",
         "kept": kept,
     }
     record = run_dir / bases.RUN_RECORD

@@ -197,7 +197,7 @@ def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path]) ->
             *(each.mounts for each in installed),
             _named(profile),
         ),
-        links=(*chains.links, *(link for each in installed for link in each.links)),
+        links=(*tree.links, *chains.links, *(link for each in installed for link in each.links)),
         # Last: the folder of an agent that was installed for Python has a python3 as well.
         path=":".join([chains.path, *folders]),
     )

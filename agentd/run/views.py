@@ -17,8 +17,8 @@ from agentd.sandbox.profile import Lower, Mount, SandboxSpec
 def spec_of(view: View, home: Path | None = None, env: Mapping[str, str] | None = None) -> SandboxSpec:
     """A sandbox that shows the view's tree as the workspace, and nothing else of the host but what the tree needs."""
     lower = Lower(view.base, view.work) if view.base and view.work else None
-    mounts = tuple(Mount(shown.source, shown.target, shown.writable) for shown in view.shown)
-    return SandboxSpec(view.files, home, mounts, env=env or {}, lower=lower)
+    mounts = tuple(Mount(shown.source, shown.target, shown.writable, shown.over) for shown in view.shown)
+    return SandboxSpec(view.files, home, mounts, view.links, env=env or {}, lower=lower)
 
 
 def run_inside(

@@ -49,6 +49,8 @@ class Mount:
     source: Path
     target: str
     writable: bool = False
+    over: bool = False
+    """may stand within an earlier one, and decides what is there"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
     """The spec, if it can hold. Raises ConfigurationError.
 
     A source that is a symlink would be followed by bubblewrap to wherever it points when the run starts; a target over
-    another one would hide it, or show what was hidden. Below /tmp, which is new and empty, a target hides nothing.
+    another one would hide it, or show what was hidden, unless that is what it is for. Below /tmp, which is new and
+    empty, a target hides nothing.
     """
     owned = [("workspace", spec.workspace), *([("home", spec.home)] if spec.home else [])]
     owned += [("base", spec.lower.base), ("work", spec.lower.work)] if spec.lower else []
@@ -119,8 +122,9 @@ def checked(spec: SandboxSpec) -> SandboxSpec:
                 f"sandbox: {str(source)!r} may not be mounted: it is the root, a home, or relative"
             )
     seen: list[str] = [*OWN_PLACES, *PROVIDED]
-    for mount in spec.mounts:
-        _check_place(mount.target, "mounts", seen)
+    for at, mount in enumerate(spec.mounts):
+        below = {other.target for other in spec.mounts[:at] if mount.over and is_within(mount.target, other.target)}
+        _check_place(mount.target, "mounts", [place for place in seen if place not in below])
         seen.append(mount.target)
     for target, place in links_to_make(spec):
         if not target.startswith("/"):

@@ -24,7 +24,7 @@ from agentd.git.mirror import Mirror, maintain, tree_of
 from agentd.git.naming import base_ref, branch_of, task_of
 from agentd.git.removal import GONE, delete
 from agentd.git.salvage import drop, salvage_ref, salvages
-from agentd.git.workspace import Workspace, left, remove
+from agentd.git.workspace import Workspace, discard, left, prune_worktrees
 from agentd.model import Run
 from agentd.run.context import Context
 from agentd.run.desk import open_desk
@@ -68,6 +68,7 @@ def clean_up(context: Context, *, dry_run: bool = False, remote: bool = True) ->
             for gone in context.settings.workspaces.glob(f"{GONE}*"):
                 delete(gone)
             prune_bases(context.mirror, context.settings.workspaces, context.settings.state_dir / "runs")
+            prune_worktrees(context.mirror, context.settings.state_dir / "runs")
             maintain(context.mirror)
         return items + (_branches(context, dry_run) if remote else [])
 
@@ -149,7 +150,7 @@ def _remove_workspace(context: Context, item: Item) -> Item:
     proof = _where(context.mirror, run, place, found.tree)
     if not proof:
         proof = save_work(desk, place, "kept by the clean-up")
-    remove(place.path)
+    discard(context.mirror, place)
     return replace(item, why=f"{item.why}; its content is on {proof}")
 
 

@@ -16,7 +16,7 @@ from agentd.run import engine
 from agentd.run.context import Context
 from agentd.run.desk import Desk, hold_scope, open_desk
 from agentd.run.executor import executor_is_dead
-from agentd.run.layout import layout_for
+from agentd.run.layout import layout_problem
 from agentd.run.process import sweep, tree_is_gone
 from agentd.run.workflow import CONTRACT_VERSION
 from agentd.sandbox.probe import probe
@@ -97,16 +97,9 @@ class Host:
             found = probe()
             remedy = f" ({found.remedy})" if found.remedy else ""
             problem = "" if found.holds else f"its sandbox does not hold: {'; '.join(found.problems)}{remedy}"
-            problem = problem or self._layout_problem()
+            problem = problem or layout_problem(self.context.settings, self.context.mirror)
             self.sandbox_probed = self.context.clock.boottime(), problem
         return problem
-
-    def _layout_problem(self) -> str:
-        try:
-            layout_for(self.context.settings, self.context.mirror, is_sandboxed=True)
-        except ConfigurationError as error:
-            return str(error)
-        return ""
 
     def closed(self) -> str:
         """Why nothing more may start here, whatever room there is; empty when it may."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.model import Decision, Issue, Task, Verdict
+from agentd.run.layout import untrusted
 from agentd.states import ACTIVE
 from agentd.store.holds import PAUSE, pause_scope, profile_scope
 from agentd.supervisor.tasks import TITLE_ID, order_of, profile_name, status_label, task_of
@@ -131,9 +132,13 @@ def _contract(question: Question) -> Objection | None:
 
 def _profile(question: Question) -> Objection | None:
     try:
-        question.settings.profile_named(profile_name(question.issue, question.settings))
+        profile = question.settings.profile_named(profile_name(question.issue, question.settings))
     except ConfigurationError as error:
         return "profile_unknown", str(error), "define the profile, or change the label profile:<name>"
+    asked, sandbox = question.settings.layout, question.settings.sandbox
+    if asked == "worktree" and sandbox == "required" and not profile.trusted:
+        action = f"set trusted = true in [profiles.{profile.name}] if you trust it so far, or another layout"
+        return "profile_untrusted", untrusted(profile), action
     return None
 
 

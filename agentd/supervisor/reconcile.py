@@ -11,7 +11,7 @@ from datetime import timedelta
 from agentd.errors import ConfigurationError, Forbidden, GitError, NotFound, Rejected
 from agentd.git.collect import snapshot
 from agentd.git.mirror import fetch_claims, seen_claim, tree_of
-from agentd.git.workspace import find, remove
+from agentd.git.workspace import discard, find
 from agentd.github.comments import upsert_sticky
 from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import set_status
@@ -276,7 +276,7 @@ def _remove_workspace(context: Context, run: Run) -> None:
     with suppress(GitError, ConfigurationError), reading(open_desk(context, run.run_id), place) as reader:
         found = snapshot(context.mirror, place, reader)
         if not found.nested and found.tree == tree_of(context.mirror, run.head_sha):
-            remove(place.path)
+            discard(context.mirror, place)
 
 
 def _closed(context: Context, run: Run) -> Run:

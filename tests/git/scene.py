@@ -17,7 +17,7 @@ from agentd.sandbox.launch import command_line, start
 from tests.git.test_git import TASK
 from tests.sandbox.world import GIT_ENV, PYTHON, python_mounts
 
-LAYOUTS: tuple[workspace.LayoutName, ...] = ("clone", "overlay")
+LAYOUTS: tuple[workspace.LayoutName, ...] = ("clone", "overlay", "worktree")
 FILES = {
     "a.txt": "one\n",
     "b.txt": "two\n",
@@ -39,9 +39,9 @@ class Scene:
     run_dir: Path
     layout: workspace.LayoutName
 
-    def act(self, script: str, seconds: float = 20.0) -> str:
+    def act(self, script: str, seconds: float = 20.0, view: workspace.View | None = None) -> str:
         """What a shell script of the agent printed; `%python%` is a Python. It need not succeed."""
-        spec = spec_of(workspace.view(self.there, self.place), env=GIT_ENV)
+        spec = spec_of(view or workspace.view(self.there, self.place), env=GIT_ENV)
         spec = replace(spec, mounts=(*spec.mounts, *python_mounts()))
         script = script.replace("%python%", PYTHON)
         with start(spec, ["/bin/sh", "-c", script]) as contained:

@@ -87,9 +87,9 @@ def shell(place: Workspace, command: str) -> None:  # noqa: F811
     subprocess.run(["sh", "-c", command], cwd=place.path, env=environ, capture_output=True, timeout=30)
 
 
-def everything(there: Mirror, place: Workspace) -> str:  # noqa: F811
+def everything(there: Mirror, place: Workspace, reader: collect.Reader | None = None) -> str:  # noqa: F811
     """All that agentd ever does with a workspace; the tree that it has collected."""
-    reader = on_host(place)
+    reader = reader or on_host(place)
     with suppress(GitError):  # one that was bent is refused, which is as well
         collect.keep_commits(there, place, "run-1", reader)
     found = collect.snapshot(there, place)

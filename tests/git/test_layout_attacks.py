@@ -105,9 +105,15 @@ def test_no_configuration_of_the_workspace_is_obeyed(here: Scene, attack: str) -
 
 def test_what_the_agents_own_git_would_have_collected(here: Scene) -> None:
     """The twin of the above: with the workspace's own repository the filter runs, and the content is another."""
+    if here.layout == "worktree":
+        pytest.skip("it has no configuration of its own: see test_worktree_attacks.py")
     here.act("printf '#!/bin/sh\\necho falsified\\n' > trap; chmod 755 trap; git config filter.x.clean /workspace/trap")
     here.act("echo 'a.txt filter=x' > .gitattributes; echo changed > a.txt")
     assert here.act("git add a.txt && git show :a.txt") == "falsified\n"
+
+
+OF_ITS_OWN = (".git/objects", ".git/commondir")
+"""Places of a repository that a linked worktree has not: there the words come to nothing."""
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,9 @@ def test_what_the_agents_own_git_would_have_collected(here: Scene) -> None:
 def test_a_bent_repository_is_refused_and_its_files_are_saved_all_the_same(here: Scene, bend: str) -> None:
     here.act(f"echo work > a.txt; {bend}")
     with here.reader() as reader:
-        with pytest.raises(GitError, match="tampered"):
-            collect.keep_commits(here.there, here.place, "run", reader)
+        if here.layout != "worktree" or not any(name in bend for name in OF_ITS_OWN):
+            with pytest.raises(GitError, match="tampered"):
+                collect.keep_commits(here.there, here.place, "run", reader)
         saved = collect.save(here.there, here.place, "P0-01", "run", "why", reader)
     assert saved == "refs/agentd/salvage/P0-01/run"
     assert here.content(saved)["a.txt"] == "100644 work"
@@ -184,7 +191,8 @@ def test_objects_that_git_would_refuse_do_not_come_in(
 def test_the_supervisors_repository_is_no_part_of_what_a_run_sees(here: Scene) -> None:
     assert "agentd.git" not in here.act("ls -a / /workspace; cat /proc/mounts")
     scratch = here.run_dir / "scratch.git"
-    seen = here.act(f"ls {scratch} {here.run_dir}; touch {here.there.path}/objects/x")
+    closed = here.there.path / ("objects/pack" if here.layout == "worktree" else "objects")
+    seen = here.act(f"ls {scratch} {here.run_dir}; touch {closed}/x")
     assert "No such file" in seen and "Read-only" in seen
     if os.getuid() == 0 and here.layout == "overlay":
         assert scratch.is_dir()

@@ -145,6 +145,22 @@ def test_an_issue_without_contract_needs_a_verify_command() -> None:
     assert plan(world(NAMED, contracts=(contract(),)), settings, NOW)[0].verdict.rule_id == "admission"
 
 
+@pytest.mark.parametrize(
+    ("given", "rule_id"),
+    [
+        ({"layout": "worktree"}, "profile_untrusted"),
+        ({"layout": "worktree", "sandbox": "none"}, "admission"),  # a clone then
+        ({"layout": "clone"}, "admission"),
+    ],
+)
+def test_a_worktree_is_for_trusted_profiles(given: dict[str, str], rule_id: str) -> None:
+    settings = SETTINGS.model_copy(update=given)
+    assert plan(world(), settings, NOW)[0].verdict.rule_id == rule_id
+    trusted = {name: profile.model_copy(update={"trusted": True}) for name, profile in SETTINGS.profiles.items()}
+    settings = settings.model_copy(update={"profiles": trusted})
+    assert plan(world(), settings, NOW)[0].verdict.rule_id == "admission"
+
+
 def test_dispatch_goes_by_priority_then_phase_then_age() -> None:
     found = plan(
         world(

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from agentd.git.layouts import clone, overlay
+from agentd.git.layouts import clone, overlay, worktree
 
-LAYOUTS: dict[str, ModuleType] = {"clone": clone, "overlay": overlay}
+LAYOUTS: dict[str, ModuleType] = {"clone": clone, "overlay": overlay, "worktree": worktree}

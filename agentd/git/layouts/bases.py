@@ -40,6 +40,13 @@ def using(mirror: Mirror) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(mirror: Mirror) -> Iterator[None]:
+    """While something is removed because no record names it; no workspace is made meanwhile."""
+    with _lock(mirror, "in-use", fcntl.LOCK_EX):
+        yield
+
+
 def base_of(mirror: Mirror, sha: str, inside: Inside) -> Path:
     """The base checkout of a commit, made when it is not there. Call it while `using`. Raises GitError."""
     place = mirror.bases / sha
@@ -73,7 +80,7 @@ def prune_bases(mirror: Mirror, workspaces: Path, runs: Path, keep: Collection[s
     """
     if not mirror.bases.is_dir():
         return []
-    with _lock(mirror, "in-use", fcntl.LOCK_EX):
+    with alone(mirror):
         try:
             named = {*keep, *map(_base_under, workspaces.iterdir() if workspaces.is_dir() else ())}
             named |= {_base_in(record) for record in runs.glob(f"*/{RUN_RECORD}")}

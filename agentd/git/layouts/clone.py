@@ -46,7 +46,7 @@ def bare_clone(mirror: Mirror, folder: Path) -> None:
         "--template=",
         "--single-branch",
         f"--branch={mirror.base_branch}",
-        str(_with_head(mirror)),
+        str(with_head(mirror)),
         str(folder),
         cwd=folder.parent,
     )
@@ -104,8 +104,13 @@ def check_untampered(mirror: Mirror, workspace: Workspace) -> None:
         raise GitError(f"{folder / 'commondir'}: was added; the workspace's repository was tampered with")
 
 
-def _with_head(mirror: Mirror) -> Path:
+def forget(mirror: Mirror, workspace: Workspace) -> None:
+    """Nothing: its repository went with its folder."""
+
+
+def with_head(mirror: Mirror) -> Path:
     """The mirror, with refs/heads/<base> at the fetched base: `clone` only follows branches."""
     tracked = f"refs/remotes/origin/{mirror.base_branch}"
-    mirror.git("update-ref", f"refs/heads/{mirror.base_branch}", tracked)
+    # Not through it: a run in the `worktree` layout may have made it a name for another ref.
+    mirror.git("update-ref", "--no-deref", f"refs/heads/{mirror.base_branch}", tracked)
     return mirror.path

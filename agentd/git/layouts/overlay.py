@@ -150,6 +150,10 @@ def check_untampered(mirror: Mirror, workspace: Workspace) -> None:
         raise GitError(f"{repository / 'commondir'}: was added; the workspace's repository was tampered with")
 
 
+def forget(mirror: Mirror, workspace: Workspace) -> None:
+    """Nothing: bases go when nothing is made of them."""
+
+
 def _is_opaque(folder: Path) -> bool:
     try:
         return os.getxattr(folder, OPAQUE, follow_symlinks=False) == b"y"

@@ -10,6 +10,7 @@ A layout is a module with these functions, registered in agentd.git.layouts.LAYO
 - `unlock(mirror, workspace, inside)`: lets the owner write to every folder of the tree.
 - `check_untampered(mirror, workspace)`: raises GitError when the agent has bent the places of its repository that git
   reads while it fetches from there.
+- `forget(mirror, workspace)`: what the mirror keeps of a workspace whose folder is gone, removed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Literal, Protocol
 from agentd.errors import GitError
 from agentd.git.mirror import Mirror
 
-LayoutName = Literal["clone", "overlay"]
+LayoutName = Literal["clone", "overlay", "worktree"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Workspace:
     """One run's tree, with the index that only the supervisor has."""
 
     path: Path
-    """the workspace's folder: in the `clone` layout the tree itself"""
+    """the workspace's folder: the tree itself, unless it is an overlay"""
     index: Path
     """the supervisor's own index of the tree as it was checked out"""
     start_sha: str
@@ -38,10 +39,12 @@ class Workspace:
     layout: LayoutName = "clone"
     base: Path | None = None
     """the base checkout that is seen below the run's own files; None where all files are its own"""
+    admin: Path | None = None
+    """the mirror's folder of a linked worktree: its HEAD, its index; None where the repository is its own"""
 
     @property
     def files(self) -> Path:
-        """Where on the host is what the run has written; all of its tree in the `clone` layout."""
+        """Where on the host is what the run has written; all of its tree, unless it is an overlay."""
         return self.path / "upper" if self.layout == "overlay" else self.path
 
     @property
@@ -57,6 +60,8 @@ class Shown:
     source: Path
     target: str
     writable: bool = False
+    over: bool = False
+    """stands within an earlier one"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class View:
     """the lower folder, where there is an overlay"""
     work: Path | None = None
     shown: tuple[Shown, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """symlinks inside: what each points to, and where it is"""
 
 
 class Inside(Protocol):
@@ -96,6 +103,7 @@ class Plan:
     mirror: Mirror
     folder: Path
     """where it is made; it is moved to its place when it is whole"""
+    place: Path
     run_dir: Path
     branch: str
     start_sha: str

@@ -68,7 +68,7 @@ async def workspace(desk: Desk, start: dict[str, Any], kept: str = "") -> Worksp
         bring(desk, start["start"], kept)
         inside = run_inside if desk.is_sandboxed else None
         try:
-            layout = layout_for(context.settings, context.mirror, is_sandboxed=desk.is_sandboxed)
+            layout = layout_for(context.settings, context.mirror, desk.profile, is_sandboxed=desk.is_sandboxed)
         except ConfigurationError as error:
             raise GitError(str(error)) from None  # as whatever else keeps a workspace from being made
         return prepare(context.mirror, path, desk.run_dir, desk.run.branch, start["start"], kept, layout, inside)
