@@ -122,6 +122,10 @@ class Profile(Frozen):
     """Who resolves a branch that conflicts with the base when that is tried again: the agent, or only a person."""
     mounts: tuple[str, ...] = ()
     """Files and folders of the host that its runs may read in the sandbox, at the same path."""
+    models: tuple[str, ...] = ()
+    """Models that its runs may ask the gateway for, beside `model`; empty allows any."""
+    request_extra: dict[str, Any] = Field(default_factory=dict)
+    """JSON that the gateway merges into every request to a model; it wins over what the agent asks for."""
 
     @property
     def revision(self) -> str:
