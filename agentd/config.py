@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, ConfigDict, Field, SecretStr, field_validator
 
 from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
+from agentd.policy.budget_settings import Budgets
 from agentd.policy.diff import check_patterns
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 SandboxMode = Literal["required", "none"]
 LayoutChoice = Literal["auto", "clone", "overlay", "worktree"]
 Permission = Literal["read", "triage", "write", "maintain", "admin"]
+Dialect = Literal["chat", "responses", "messages"]
 
 
 def _named(field: str, *variables: str) -> AliasChoices:
@@ -141,6 +144,76 @@ class LockfileSettings(Frozen):
         return tuple(host.lower().removesuffix(":443") for host in value)
 
 
+class Price(Frozen):
+    """`[gateway.prices."<model>"]`: US dollars for a million tokens. `*` in the name stands for anything."""
+
+    input: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    """Of input that is not from a cache."""
+    output: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    """Of output, reasoning included."""
+    cached: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """Of input from a cache; as `input` when not set."""
+    cache_write: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """Of input that is put into a cache; as `input` when not set."""
+
+
+class UpstreamSettings(Frozen):
+    """`[gateway.upstreams.<name>]`: a model service beside the usual ones; asked before them."""
+
+    base_url: str
+    """As its own clients take it: with `/v1` at the end for OpenAI's dialects, without for `messages` alone."""
+    dialects: tuple[Dialect, ...] = Field(min_length=1)
+    """What it speaks: `chat`, `responses`, `messages`."""
+    key_env: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$|^$")
+    """Name of the environment variable that holds its key; empty for a service without one."""
+    models: tuple[str, ...] = ("*",)
+    """Models that it is asked for; `*` stands for anything."""
+    timeout_seconds: float = Field(default=600.0, gt=0)
+    """How long it may stay silent within one call."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return check_base_url(value)
+
+
+def check_base_url(value: str) -> str:
+    """The address without a slash at its end. Raises ValueError for one that is no plain http(s) address."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold no user, password or query: a key belongs into the environment")
+    return value.rstrip("/")
+
+
+class GatewaySettings(Frozen):
+    """`[gateway]`: the only way from runs to a model, where keys are swapped and calls are counted."""
+
+    enabled: bool = True
+    """Without it agents reach their models by themselves, with the real keys in their environment, uncounted."""
+    upstreams: dict[str, UpstreamSettings] = Field(default_factory=dict)
+    """`[gateway.upstreams.<name>]`: model services beside those that the environment names."""
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """`[gateway.prices."<model>"]`: prices that go before the built-in list."""
+    timeout_seconds: float = Field(default=600.0, gt=0)
+    """How long a service that the environment names may stay silent within one call."""
+    wait_seconds: float = Field(default=60.0, ge=0)
+    """How long a call waits for room in a budget that calls on their way have reserved."""
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """The longest request that is taken."""
+    max_output_tokens: int = Field(default=32_000, ge=1, le=1_000_000)
+    """Output tokens that are reserved for a call that does not say how many it wants at most."""
+
+    @field_validator("upstreams")
+    @classmethod
+    def _plain_names(cls, value: dict[str, UpstreamSettings]) -> dict[str, UpstreamSettings]:
+        for name in value:
+            if not all(c.isascii() and (c.isalnum() or c in "-_") for c in name) or not name:
+                raise ValueError(f"the name {name!r} may hold letters, digits, - and _ only")
+        return value
+
+
 class Settings(Frozen):
     """All of agentd's settings."""
 
@@ -219,6 +292,8 @@ class Settings(Frozen):
     diff: DiffSettings = DiffSettings()
     retention: Retention = Retention()
     lockfiles: LockfileSettings = LockfileSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    budgets: Budgets = Budgets()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))

@@ -125,6 +125,10 @@ class Profile(Frozen):
     trusted: bool = False
     """Its runs may have `layout = "worktree"`. They can then write loose objects and branches of the mirror, which all
     tasks share: take away work that others have not published, and hold agentd up."""
+    models: tuple[str, ...] = ()
+    """Models that its runs may ask the gateway for, beside `model`; empty allows any."""
+    request_extra: dict[str, Any] = Field(default_factory=dict)
+    """JSON that the gateway merges into every request to a model; it wins over what the agent asks for."""
 
     @property
     def revision(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from agentd.errors import ConfigurationError
 
+Synchronous = Literal["FULL", "NORMAL"]
 BUSY_SECONDS = 30.0
 """How long another program may hold the lock of a SQLite file."""
 OPEN_SECONDS = 20.0
@@ -28,8 +29,12 @@ SERVER_WAITS = "-c idle_in_transaction_session_timeout=10s"
 """The other way round: a machine that is stopped in a transaction must not keep the locks of the fleet meanwhile."""
 
 
-def sqlite_engine(path: Path, read_only: bool, busy_seconds: float) -> Engine:
-    """Opens the file when it is first used. `read_only` changes no byte of it."""
+def sqlite_engine(path: Path, read_only: bool, busy_seconds: float, synchronous: Synchronous = "FULL") -> Engine:
+    """Opens the file when it is first used. `read_only` changes no byte of it.
+
+    With `synchronous` NORMAL a commit does not wait for the disk: no process can lose it, a power cut may
+    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    """
     address = f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true"
     engine = create_engine(address, connect_args={"timeout": busy_seconds, "check_same_thread": False})
 
@@ -40,7 +45,7 @@ def sqlite_engine(path: Path, read_only: bool, busy_seconds: float) -> Engine:
             return
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.close()
 
     return engine

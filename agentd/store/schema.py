@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-VERSION = 2
+VERSION = 3
 """Grows with every change of this file; a store of a later version is refused."""
 
 metadata = MetaData()
@@ -155,6 +155,75 @@ etags = Table(
     Column("body", Text, nullable=False),
 )
 
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("gateway", Text, primary_key=True),
+    Column("deadline", Float, nullable=False),
+    Column("boot_id", Text, nullable=False),
+)
+"""Gateways with calls on their way, and their heartbeats; what a silent one has reserved is settled by another."""
+
+gateway_keys = Table(
+    "gateway_keys",
+    metadata,
+    Column("key_hash", Text, primary_key=True),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("task_id", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("request_extra", Text, nullable=False),
+    Column("door", Text, nullable=False, server_default=""),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("revoked", Integer, nullable=False, server_default="0"),
+)
+"""Keys of runs, by their sha256; `door` is the one listener that takes it, empty for `agentd gateway serve`."""
+
+meters = Table(
+    "meters",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("used_nano_usd", BigInteger, nullable=False),
+    Column("used_tokens", BigInteger, nullable=False),
+    Column("used_calls", BigInteger, nullable=False),
+    Column("reserved_nano_usd", BigInteger, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("reserved_calls", BigInteger, nullable=False),
+    Column("noticed", Integer, nullable=False),
+)
+"""What each scope (`run:<id>`, `day:<date>`, ...) has used, and what calls on their way have reserved."""
+
+spend = Table(
+    "spend",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("gateway", Text, nullable=False),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("task_id", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("upstream", Text, nullable=False),
+    Column("day", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("status", Integer, nullable=False, server_default="0"),
+    Column("estimated", Integer, nullable=False, server_default="0"),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("cache_write_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("nano_usd", BigInteger),
+    Column("cost_usd", Float),
+    Column("extra_hash", Text, nullable=False, server_default=""),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text),
+)
+"""One row a model call: `open` with what it has reserved, then `settled` with what it used. `estimated` where no usage
+was told. `input_tokens` includes cached ones, `output_tokens` includes reasoning; no price is NULL."""
+Index("spend_open", spend.c.gateway, sqlite_where=spend.c.state == "open", postgresql_where=spend.c.state == "open")
+
 APPEND_ONLY = {
     "sqlite": [
         "CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events "
@@ -171,5 +240,5 @@ APPEND_ONLY = {
     ],
 }
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {2: ()}
+MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: ()}
 """By version, the statements that bring a store of the version before up to it; new tables come by themselves."""

@@ -1,0 +1,163 @@
+"""One transaction of the books: keys are checked, calls admitted and settled, and meters moved, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from agentd.gateway.usage import Usage
+from agentd.model import Verdict
+from agentd.policy.budget_settings import NANO, Budgets, Caller
+from agentd.policy.budgets import NOTHING, Amount, Bound, Meter, admission, bounds, warnings
+from agentd.store import spending
+from agentd.store.connection import Store
+from agentd.store.spending import Call
+
+Told = Callable[[Verdict], None]
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A call that wants to go out, with the row that it gets."""
+
+    call: Call
+    bounds: tuple[Bound, ...]
+    key_hash: str
+    door: str
+    """listener that it came through; empty for those that take any key without a door"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What becomes of a reservation."""
+
+    outcome: Literal["admit", "wait", "refuse", "key"]
+    """`key`: the key is good no more"""
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a call has used."""
+
+    call_id: str
+    status: int
+    usage: Usage
+    nano_usd: int | None
+    estimated: bool = False
+    told: Told | None = None
+    """hears warnings"""
+
+
+class Book:
+    """The meters and rows that one transaction works on; `save` writes them."""
+
+    def __init__(self, store: Store, connection: Connection, budgets: Budgets, now: datetime) -> None:
+        self._store, self._connection, self._budgets, self._now = store, connection, budgets, now
+        said = spending.enforcement(connection)
+        self._hard = budgets.hard_limits_enabled if said is None else said
+        self._meters: dict[str, Meter] = {}
+        self._before: dict[str, Meter] = {}
+        self._added: list[Call] = []
+        self._changed: list[Call] = []
+        self.warnings: list[tuple[Told, Verdict]] = []
+        """to be told once the transaction stands"""
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Give back what the calls had reserved and count what they used.
+
+        One that another gateway has settled in the meantime, taking this one for dead, is put right.
+        """
+        rows = spending.load_calls(self._store, self._connection, [each.call_id for each in settlements])
+        found = {call_id: self._bounds(call) for call_id, call in rows.items()}
+        self._load(bound.key for each in found.values() for bound in each)
+        for each in settlements:
+            call = rows.get(each.call_id)
+            if call is None:  # the store was replaced under us; there is nothing to settle
+                continue
+            settled = self._settled(call, each)
+            self._move(found[each.call_id], call, settled)
+            if each.told is not None:
+                self._warn(found[each.call_id], each.told)
+
+    def settle_as_reserved(self, calls: Iterable[Call]) -> None:
+        """Count calls of a dead gateway as if they had used all that they had reserved."""
+        for call in calls:
+            found = self._bounds(call)
+            self._load(bound.key for bound in found)
+            self._move(found, call, call._replace(state="settled", estimated=1, finished_at=self._now.isoformat()))
+
+    def reserve(self, reservations: Sequence[Reservation]) -> list[Answer]:
+        """Admit calls one after the other, each in the knowledge of those before."""
+        keys = spending.load_keys(self._store, self._connection, (each.key_hash for each in reservations))
+        self._load(bound.key for each in reservations for bound in each.bounds)
+        answers = []
+        for each in reservations:
+            key = keys.get(each.key_hash)
+            if key is None or key.revoked or key.door != each.door or key.expires_at <= self._now:
+                answers.append(Answer("key"))
+                continue
+            said = admission(each.bounds, self._meters, self._now, hard=self._hard)
+            answers.append(Answer(said.outcome, said.verdict))
+            if said.outcome == "admit":
+                self._added.append(each.call)
+                for bound in each.bounds:
+                    meter = self._meters[bound.key]
+                    self._meters[bound.key] = replace(meter, reserved=meter.reserved + each.call.amount)
+        return answers
+
+    def save(self) -> None:
+        """Write what has changed."""
+        spending.add_calls(self._store, self._connection, self._added)
+        spending.change_calls(self._store, self._connection, self._changed)
+        changed = {key: meter for key, meter in self._meters.items() if meter != self._before[key]}
+        spending.save_meters(self._store, self._connection, changed)
+
+    def _settled(self, call: Call, settlement: Settlement) -> Call:
+        usage, nano = settlement.usage, settlement.nano_usd
+        return call._replace(
+            state="settled",
+            status=settlement.status,
+            estimated=int(settlement.estimated),
+            input_tokens=usage.input,
+            output_tokens=usage.output,
+            cached_tokens=usage.cached,
+            cache_write_tokens=usage.cache_write,
+            reasoning_tokens=usage.reasoning,
+            nano_usd=nano,
+            cost_usd=None if nano is None else nano / NANO,
+            finished_at=self._now.isoformat(),
+        )
+
+    def _move(self, found: tuple[Bound, ...], before: Call, after: Call) -> None:
+        was_open = before.state == "open"
+        returned = before.amount if was_open else NOTHING
+        used = after.amount if was_open else after.amount - before.amount
+        for bound in found:
+            meter = self._meters[bound.key]
+            reserved = _not_below_zero(meter.reserved - returned)
+            self._meters[bound.key] = replace(meter, used=meter.used + used, reserved=reserved)
+        self._changed.append(after)
+
+    def _warn(self, found: tuple[Bound, ...], told: Told) -> None:
+        fraction = self._budgets.soft_fraction
+        for key, level, verdict in warnings(found, self._meters, fraction, hard=self._hard):
+            self._meters[key] = replace(self._meters[key], noticed=level)
+            self.warnings.append((told, verdict))
+
+    def _bounds(self, call: Call) -> tuple[Bound, ...]:
+        return bounds(self._budgets, Caller(call.run_id, call.task_id, call.profile, call.model), call.day)
+
+    def _load(self, keys: Iterable[str]) -> None:
+        missing = [key for key in dict.fromkeys(keys) if key not in self._meters]
+        found = spending.load_meters(self._store, self._connection, missing)
+        self._meters |= found
+        self._before |= found
+
+
+def _not_below_zero(amount: Amount) -> Amount:
+    return Amount(max(0, amount.nano_usd), max(0, amount.tokens), max(0, amount.calls))

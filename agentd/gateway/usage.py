@@ -1,0 +1,167 @@
+"""What a call has used, read from the bytes that pass by. Numbers that cannot be are no numbers: the caller estimates.
+
+Sources: docs.anthropic.com/en/api/messages-streaming, platform.openai.com/docs/api-reference (chat streaming: the last
+chunk; responses: `response.completed` or `response.incomplete`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd.config import Dialect
+
+MOST_TOKENS = 1_000_000_000
+"""More is no count of one call."""
+LONGEST_LINE = 32 * 1024 * 1024
+LONGEST_ANSWER = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call."""
+
+    input: int = 0
+    """with what came from a cache and what was put into one"""
+    output: int = 0
+    """with reasoning"""
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.input + self.output
+
+
+class Tee:
+    """Listens to one answer. `feed` it everything, then ask for `usage`."""
+
+    def __init__(self, dialect: Dialect, *, is_stream: bool) -> None:
+        self._dialect, self._is_stream = dialect, is_stream
+        self._rest = bytearray()
+        self._is_deaf = False
+        self._seen: dict[str, Any] = {}
+        self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes, cut anywhere."""
+        if self._is_deaf:
+            if self._is_stream and b"\n" in data:
+                self._is_deaf = False
+                data = data[data.index(b"\n") + 1 :]
+            else:
+                return
+        self._rest += data
+        if self._is_stream and b"\n" in data:
+            *lines, rest = bytes(self._rest).split(b"\n")
+            self._rest = bytearray(rest)
+            for line in lines:
+                self._line(line)
+        if len(self._rest) > (LONGEST_LINE if self._is_stream else LONGEST_ANSWER):
+            self._rest.clear()
+            self._is_deaf = True
+
+    def usage(self, *, is_whole: bool) -> Usage | None:
+        """What was told for good; None when that did not come, or cannot be believed.
+
+        `is_whole` says that the service closed the answer as it should. A client may hang up before that, as soon as it
+        has read the last event, and has had it all.
+        """
+        if not self._is_stream:
+            if is_whole and not self._is_deaf:
+                self._take(_object(bytes(self._rest)).get("usage"))
+                self._ended = True
+        elif is_whole and self._rest:
+            self._line(bytes(self._rest))
+        if is_whole and self._dialect == "chat":
+            self._ended = True
+        return usage_of(self._dialect, self._seen) if self._ended else None
+
+    def partial(self) -> Usage | None:
+        """What was told before the answer broke off: it used at least this."""
+        return usage_of(self._dialect, self._seen)
+
+    def _line(self, line: bytes) -> None:
+        if not line.startswith(b"data:"):
+            return
+        if self._dialect == "chat" and line[5:].strip() == b"[DONE]":
+            self._ended = bool(self._seen)
+            return
+        if b'"usage"' not in line:
+            return
+        event = _object(line[5:])
+        if self._dialect == "chat":
+            # Some services add the usage so far to every chunk; the last one has no choices.
+            if self._take(event.get("usage")) and event.get("choices") == []:
+                self._ended = True
+        elif self._dialect == "responses":
+            if event.get("type") in ("response.completed", "response.incomplete", "response.failed"):
+                response = event.get("response")
+                if isinstance(response, Mapping) and self._take(response.get("usage")):
+                    self._ended = True
+        elif event.get("type") == "message_start":
+            message = event.get("message")
+            self._take(message.get("usage") if isinstance(message, Mapping) else None)
+        elif event.get("type") == "message_delta" and self._take(event.get("usage")):
+            self._ended = "output_tokens" in event["usage"]
+
+    def _take(self, usage: object) -> bool:
+        """Keep what is new: later numbers stand instead of earlier ones."""
+        if not isinstance(usage, Mapping):
+            return False
+        self._seen |= {key: value for key, value in usage.items() if value is not None}
+        return True
+
+
+def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:
+    """Usage from the dialect's own names; None when a number is missing or cannot be."""
+    try:
+        if dialect == "messages":
+            cached, written = _count(told, "cache_read_input_tokens"), _count(told, "cache_creation_input_tokens")
+            # Here, unlike with OpenAI, the input count leaves out what has to do with the cache.
+            whole = _count(told, "input_tokens", needed=True) + cached + written
+            found = Usage(whole, _count(told, "output_tokens", needed=True), cached, written)
+        elif dialect == "responses":
+            found = Usage(
+                _count(told, "input_tokens", needed=True),
+                _count(told, "output_tokens", needed=True),
+                _detail(told, "input_tokens_details", "cached_tokens"),
+                reasoning=_detail(told, "output_tokens_details", "reasoning_tokens"),
+            )
+        else:
+            found = Usage(
+                _count(told, "prompt_tokens", needed=True),
+                _count(told, "completion_tokens", needed=True),
+                _detail(told, "prompt_tokens_details", "cached_tokens"),
+                reasoning=_detail(told, "completion_tokens_details", "reasoning_tokens"),
+            )
+    except (KeyError, ValueError):
+        return None
+    parts = found.cached + found.cache_write <= found.input and found.reasoning <= found.output
+    # No call is free of tokens: a service that says so has not counted.
+    return found if parts and found.tokens > 0 else None
+
+
+def _count(told: Mapping[str, Any], name: str, *, needed: bool = False) -> int:
+    value = told[name] if needed else told.get(name, 0)
+    if value is None and not needed:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_TOKENS:
+        raise ValueError(name)
+    return value
+
+
+def _detail(told: Mapping[str, Any], group: str, name: str) -> int:
+    details = told.get(group)
+    return _count(details, name) if isinstance(details, Mapping) else 0
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
