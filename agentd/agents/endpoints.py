@@ -64,7 +64,7 @@ def credentials_of(profile: Profile, environ: Mapping[str, str]) -> frozenset[st
 
 def endpoint(families: tuple[str, ...], port: int, key: str) -> dict[str, str]:
     """The variables that lead an agent to a service of these families at a port of its loopback."""
-    found = {}
+    found: dict[str, str] = {}
     for family in families:
         found |= {name: f"http://127.0.0.1:{port}{path}" for name, path in ADDRESSES[family].items()}
         found[KEYS[family]] = key

@@ -128,6 +128,7 @@ async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await asyncio.to_thread(context.close_gateways)
         with suppress(StoreError):
             if memory.lead is not None:
                 await memory.lead.give_back()

@@ -136,5 +136,5 @@ def test_a_refused_key_is_told_as_what_it_is(there: Installation, model: Scripte
     number = there.issue()
     [run] = there.once(check=1)["runs"]
     assert run["state"] == "failed"
-    assert "key" in run["reason"]
+    assert "refuses the credential" in run["reason"]
     assert CANARY not in "".join(there.stickies(number))

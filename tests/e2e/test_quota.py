@@ -52,11 +52,13 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     workflow.use(made.context)
     await engine.launch(made.context)
     yield made
+    made.context.close_gateways()
     dbos.DBOS.destroy()
 
 
 def restart(here: Inside) -> None:
     """What a new process would know: the state directory, and nothing else."""
+    here.context.close_gateways()
     here.context.store.close()
     store = open_store("", here.context.settings.state_dir, here.clock)
     here.context, here.memory = replace(here.context, store=store), Memory()
@@ -82,7 +84,10 @@ async def test_everything_of_the_profile_waits_for_the_reset(here: Inside, hub: 
     assert len((await here.tick()).started) == 2
     assert states(here) == {"issue-1": RunState.failed_retry, "issue-2": RunState.failed_retry}
     hold = holds.holds(here.context.store)[profile_scope("claude")]
-    assert (hold.rule_id, hold.retry_at) == ("model_quota", reset)
+    assert hold.rule_id == "model_quota"
+    assert hold.retry_at is not None
+    assert reset <= hold.retry_at <= reset + timedelta(minutes=2), "not all installations come back in one moment"
+    reset = hold.retry_at
     assert charged(here) == 0
 
     hub.create_issue(REPO, "One more", "text", [*labels, "profile:claude"], author="alice")
@@ -95,7 +100,7 @@ async def test_everything_of_the_profile_waits_for_the_reset(here: Inside, hub: 
     assert (await here.tick()).started == [], "that the quota is there earlier cannot be known"
     assert charged(here) == 1
 
-    here.clock.jump(60)
+    here.clock.jump(90)
     resumed = [run.task_id for _ in range(2) for run in (await here.tick()).started]
     assert resumed == ["issue-1", "issue-2", "issue-3"]
     assert states(here) == dict.fromkeys(("issue-1", "issue-2", "issue-3", "issue-4"), RunState.in_review)
