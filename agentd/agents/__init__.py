@@ -8,7 +8,7 @@ parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit
 
 from __future__ import annotations
 
-from agentd.agents import claude, codex, command, deepagents
+from agentd.agents import claude, codex, command, deepagents, opencode
 from agentd.agents.events import AgentEvent, Outcome
 from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
 from agentd.errors import ConfigurationError
@@ -33,6 +33,7 @@ ADAPTERS: dict[str, Adapter] = {
     "codex": codex,
     "command": command,
     "deepagents": deepagents,
+    "opencode": opencode,
 }
 
 
