@@ -56,7 +56,8 @@ def _tool(part: Object) -> list[AgentEvent]:
     if state["status"] != "error":
         return [call, ToolResult(call.id, True, text_of(state.get("output")))]
     said = text_of(state.get("error"))
-    denied: list[AgentEvent] = [Denied(call.id, said)] if _DENIED.search(said) else []
+    reason = said.partition(" Here are some of the relevant rules")[0]
+    denied: list[AgentEvent] = [Denied(call.id, reason)] if _DENIED.search(said) else []
     return [call, *denied, ToolResult(call.id, False, said)]
 
 

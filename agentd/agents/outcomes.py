@@ -25,7 +25,7 @@ _QUOTA = re.compile(
 _USED_UP = re.compile(r"credit balance|insufficient[ _]quota|exceeded your current quota|billing", re.IGNORECASE)
 _CONNECTION = re.compile(
     r"connection|disconnected|stream (?:closed|ended|error)|timed? ?out|TimeoutError|overloaded|unavailable|ECONN"
-    r"|socket|fetch failed|internal server error|internal error|malformed response|high demand|^API Error",
+    r"|socket|fetch failed|JSON parsing failed|internal server error|internal error|malformed response|high demand|^API Error",
     re.IGNORECASE,
 )
 _RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})")
