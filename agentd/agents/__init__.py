@@ -8,7 +8,7 @@ parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit
 
 from __future__ import annotations
 
-from agentd.agents import acp, claude, codex, command, deepagents, opencode
+from agentd.agents import acp, claude, codex, codex_app_server, command, deepagents, opencode
 from agentd.agents.events import AgentEvent, Outcome
 from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
 from agentd.errors import ConfigurationError
@@ -32,6 +32,7 @@ ADAPTERS: dict[str, Adapter] = {
     "acp": acp,
     "claude": claude,
     "codex": codex,
+    "codex-app-server": codex_app_server,
     "command": command,
     "deepagents": deepagents,
     "opencode": opencode,

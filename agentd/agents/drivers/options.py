@@ -20,6 +20,8 @@ class Order:
     judge: Judge
     resume: str = ""
     model: str = ""
+    sandbox: str = ""
+    """codex's name of the sandbox of its own that it shall use"""
 
     @property
     def workspace(self) -> str:
@@ -31,8 +33,10 @@ def order(arguments: list[str]) -> Order:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--resume", default="")
     parser.add_argument("--model", default="")
+    parser.add_argument("--sandbox", default="")
     parser.add_argument("--hook", action="append", default=[], help="one word of the program that judges; repeated")
     parser.add_argument("argv", nargs="+")
     given = parser.parse_args(arguments)
     prompt = sys.stdin.buffer.read().decode(errors="replace")
-    return Order(prompt, tuple(given.argv), Judge(os.getcwd(), tuple(given.hook)), given.resume, given.model)
+    judge = Judge(os.getcwd(), tuple(given.hook))
+    return Order(prompt, tuple(given.argv), judge, given.resume, given.model, given.sandbox)
