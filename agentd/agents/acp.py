@@ -1,8 +1,8 @@
-"""Any agent that speaks the Agent Client Protocol (`opencode acp`, `dcode --acp`, ...): the profile's command starts it.
+"""Any agent that speaks the Agent Client Protocol (`opencode acp`, `dcode --acp`); the profile's command starts it.
 
-The agent's process wants a conversation, which a driver in front of it holds (drivers/acp.py). Before it uses a tool the
-agent asks, and agentd's hook answers where the profile has `shell_allow`; else what stays in the workspace is allowed.
-Whether the agent asks is a setting of its own: one that acts against the policy without asking has failed.
+The agent's process wants a conversation, which a driver in front of it holds (drivers/acp.py). Before it uses a tool
+the agent asks, and agentd's hook answers where the profile has `shell_allow`; else what stays in the workspace is
+allowed. Whether the agent asks is a setting of its own: one that acts against the policy without asking has failed.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from agentd.agents.events import (
 from agentd.agents.outcomes import from_text
 from agentd.agents.transcript import Object, Transcript, number, text_of
 
-TOOL_KINDS = frozenset(get_args(ToolKind))
-OUTCOME_KINDS = frozenset(get_args(OutcomeKind))
+TOOL_KINDS: dict[str, ToolKind] = {kind: kind for kind in get_args(ToolKind)}
+OUTCOME_KINDS: dict[str, OutcomeKind] = {kind: kind for kind in get_args(OutcomeKind)}
 
 
 def read(line: Object, transcript: Transcript) -> list[AgentEvent] | None:
@@ -41,12 +41,11 @@ def _event(line: Object) -> AgentEvent | None:
         case "thought":
             return Thought(text_of(line["text"]))
         case "tool_call":
-            kind = line.get("kind")
             given = line.get("input")
             return ToolCall(
                 text_of(line["id"]),
                 text_of(line["name"]),
-                kind if kind in TOOL_KINDS else "other",
+                TOOL_KINDS.get(text_of(line.get("kind")), "other"),
                 given if isinstance(given, dict) else {},
             )
         case "tool_result":
@@ -77,8 +76,6 @@ def _usage(line: Object) -> Usage:
 
 def _error(line: Object) -> Error:
     """With `from_text` the driver only hands on what the agent said, and the words in it decide."""
-    kind = line.get("kind")
-    error = Error(kind if kind in OUTCOME_KINDS else "failed", text_of(line.get("message")), line.get("retryable") is True)
+    kind = OUTCOME_KINDS.get(text_of(line.get("kind")), "failed")
+    error = Error(kind, text_of(line.get("message")), line.get("retryable") is True)
     return from_text(error.message, error) if line.get("from_text") is True else error
-
-

@@ -1,8 +1,8 @@
 """OpenCode (`opencode run`), written for 1.18: one JSON object a line, prompt by standard input.
 
-The hostile side of it: plugins, MCP servers, formatters and language servers that the checked-out repository names would
-run without a question. So the repository's configuration is not read at all (OPENCODE_DISABLE_PROJECT_CONFIG), and
-plugins are off (`--pure`); the repository's AGENTS.md, which is text, is named as an instruction instead.
+The hostile side of it: plugins, MCP servers, formatters and language servers that the checked-out repository names
+would run without a question. So the repository's configuration is not read at all (OPENCODE_DISABLE_PROJECT_CONFIG),
+and plugins are off (`--pure`); the repository's AGENTS.md, which is text, is named as an instruction instead.
 
 At every start it tries to install a package of its own into its configuration directory. Without a network that fails
 in the background and changes nothing. It has no hook that could ask agentd: `shell_allow` becomes its own table of
@@ -120,6 +120,6 @@ def _model(spec: LaunchSpec) -> str:
     if not spec.profile.model:
         raise ConfigurationError(
             f"profile {spec.profile.name!r} names no model: opencode has no default for the address in "
-            "OPENAI_BASE_URL; add model = \"...\""
+            'OPENAI_BASE_URL; add model = "..."'
         )
     return f"{PROVIDER}/{spec.profile.model}"

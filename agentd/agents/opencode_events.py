@@ -62,7 +62,7 @@ def _tool(part: Object) -> list[AgentEvent]:
 
 
 def _step(part: Object, transcript: Transcript) -> list[AgentEvent]:
-    """The end of one answer of the model; the last one asks for no tool. It counts what was cached or only thought apart."""
+    """The end of one answer of the model; the last one asks for no tool. It counts cached and thought tokens apart."""
     tokens = part.get("tokens") or {}
     cache = tokens.get("cache") or {}
     cached, reasoning = number(cache.get("read")), number(tokens.get("reasoning"))

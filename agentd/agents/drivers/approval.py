@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 HOOK_SECONDS = 30.0
@@ -47,7 +48,7 @@ class Judge:
         return ""
 
     def _outside(self, path: str) -> str:
-        real = os.path.realpath(os.path.join(self.workspace, path))
+        real = os.path.realpath(Path(self.workspace) / path)
         inside = real == self.workspace or real.startswith(os.path.realpath(self.workspace) + "/")
         return "" if inside else f"{path} is outside {self.workspace}"
 

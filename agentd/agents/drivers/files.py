@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 MAX_BYTES = 16 << 20
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -40,7 +41,7 @@ def _opened(stack: ExitStack, workspace: str, path: str, flags: int, make_folder
     After that none is followed: the agent may change what is on the way at any time.
     """
     root = os.path.realpath(workspace)
-    real = os.path.realpath(os.path.join(root, path))
+    real = os.path.realpath(Path(root) / path)
     if not real.startswith(root + "/"):
         raise Outside(f"{path} is outside the workspace")
     *folders, name = os.path.relpath(real, root).split("/")

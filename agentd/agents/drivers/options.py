@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from .approval import Judge
 
@@ -38,5 +38,5 @@ def order(arguments: list[str]) -> Order:
     parser.add_argument("argv", nargs="+")
     given = parser.parse_args(arguments)
     prompt = sys.stdin.buffer.read().decode(errors="replace")
-    judge = Judge(os.getcwd(), tuple(given.hook))
+    judge = Judge(str(Path.cwd()), tuple(given.hook))
     return Order(prompt, tuple(given.argv), judge, given.resume, given.model, given.sandbox)
