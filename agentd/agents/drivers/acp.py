@@ -48,7 +48,8 @@ class Client:
         self._judge = judge
         self._calls: dict[str, Message] = {}
         self._told: set[str] = set()
-        self._asked: set[str] = set()
+        self._answered: list[tuple[Wish, str]] = []
+        """What was asked for, and why it was refused. By content: some ask under another id than they act under."""
         self._replaying = False
         self.refused: list[str] = []
         """Reasons that came after the last thing the agent said or did."""
@@ -95,8 +96,12 @@ class Client:
             self._tell_call(call_id)
         if status in ENDED:
             del self._calls[call_id]
-            tell("tool_result", id=call_id, ok=status == "completed", output=_output(call))
-            if call_id not in self._asked and status == "completed":
+            answered = next((each for each in self._answered if each[0] == _wish(call)), None)
+            refused = answered[1] if answered else ""
+            tell("tool_result", id=call_id, ok=status == "completed" and not refused, output=_output(call))
+            if answered:
+                self._answered.remove(answered)
+            elif status == "completed":
                 # It should have asked. What the policy allows is no harm done.
                 self.bypassed = self.bypassed or self._judge.refusal(_wish(call))
 
@@ -115,12 +120,15 @@ class Client:
     def _permission(self, params: Message) -> Message:
         about = params["toolCall"]
         call_id = str(about["toolCallId"])
-        call = self._calls.setdefault(call_id, {})
-        call |= {name: value for name, value in about.items() if value not in (None, {}, []) and name != "status"}
-        self._tell_call(call_id)
-        self._asked.add(call_id)
+        news = {name: value for name, value in about.items() if value not in (None, {}, []) and name != "status"}
+        call = self._calls.get(call_id, {})
+        call |= news
+        if call_id in self._calls:
+            self._tell_call(call_id)
         reason = self._judge.refusal(_wish(call))
+        self._answered.append((_wish(call), reason))
         if reason:
+            self.speech.flush()
             denied(call_id, reason)
             self.refused.append(reason)
         # Once: what is allowed for ever is not asked about again.
