@@ -95,16 +95,44 @@ class Task(Frozen):
     created_at: datetime
 
 
+class EventRule(Frozen):
+    """What a line of a program's output means; of several rules that fit one line, each makes an event."""
+
+    when: dict[str, str | int | bool]
+    """JSON pointers (RFC 6901) into the line, and the value that must stand at each."""
+    event: Literal["started", "text", "tool_call", "tool_result", "usage", "final", "error"]
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Fields of the event, and the JSON pointers to them; ` + ` between pointers adds numbers."""
+    kind: Literal["failed", "api_error", "auth_error", "quota", "limit"] = "failed"
+    """What an `error` is when its words do not tell."""
+
+
+class EventMap(Frozen):
+    """How the output of a program is read that the `command` adapter starts."""
+
+    format: Literal["text", "jsonl"] = "text"
+    """`text`: its exit status decides. `jsonl`: a JSON object a line, and the last `final` or `error` decides."""
+    rules: tuple[EventRule, ...] = ()
+    """`[[profiles.<name>.events.rules]]`, each with `when`, `event` and `fields`."""
+
+
 class Profile(Frozen):
     """An agent configuration. Immutable: a change makes another revision."""
 
     name: str
     adapter: str
-    """deepagents, claude, codex or command."""
+    """deepagents, claude, codex, codex-app-server, opencode, acp or command."""
     command: tuple[str, ...] = ()
     """The program and its arguments; the adapter's own default when empty. May hold `{prompt}` / `{prompt_file}`."""
     prompt: Literal["stdin", "argument", "file"] = "stdin"
     """How the `command` adapter hands over the prompt."""
+    resume: tuple[str, ...] = ()
+    """Arguments by which the `command` adapter continues a session; `{session}` in them is its id."""
+    events: EventMap = EventMap()
+    """How the `command` adapter reads the program's output."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Files that the `command` adapter writes into the run's home before the start; `${NAME}` is a variable of `env`
+    or `pass_env`."""
     model: str = ""
     prompt_template: str = ""
     """A template file in the repository root of the supervisor; empty takes the built-in one."""

@@ -8,7 +8,8 @@ parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit
 
 from __future__ import annotations
 
-from agentd.agents import claude, codex, command, deepagents
+from agentd.agents import acp, claude, codex, codex_app_server, command, deepagents, opencode
+from agentd.agents.command_events import Mapped
 from agentd.agents.events import AgentEvent, Outcome
 from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
 from agentd.errors import ConfigurationError
@@ -29,10 +30,13 @@ __all__ = [
 ]
 
 ADAPTERS: dict[str, Adapter] = {
+    "acp": acp,
     "claude": claude,
     "codex": codex,
+    "codex-app-server": codex_app_server,
     "command": command,
     "deepagents": deepagents,
+    "opencode": opencode,
 }
 
 
@@ -43,7 +47,7 @@ def adapter_of(profile: Profile) -> Adapter:
         raise ConfigurationError(
             f"profile {profile.name!r} names the adapter {profile.adapter!r}; there are {', '.join(sorted(ADAPTERS))}"
         )
-    return adapter
+    return Mapped(profile) if adapter is command and profile.events.format == "jsonl" else adapter
 
 
 def executable_of(profile: Profile) -> str | None:

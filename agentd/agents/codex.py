@@ -58,7 +58,7 @@ def launch(spec: LaunchSpec) -> Launch:
     if spec.resume:
         argv += ["resume", spec.resume]
     env = base_environment(spec, ENDPOINT, {"CODEX_HOME": str(codex_home)})
-    files = {codex_home / "config.toml": _configuration(spec)}
+    files = {codex_home / "config.toml": configuration(spec)}
     if spec.hook:
         files[codex_home / "hooks.json"] = hook_settings(spec.hook)
     return Launch((*argv, "-"), env, spec.prompt.encode(), files)
@@ -69,7 +69,7 @@ def parser() -> EventParser:
     return Parser(json_lines(read))
 
 
-def _configuration(spec: LaunchSpec) -> str:
+def configuration(spec: LaunchSpec) -> str:
     """config.toml: no update checks, no keys in the environment of its shell, and the model's address."""
     lines = ["check_for_update_on_startup = false"]
     address = setting(spec, "OPENAI_BASE_URL") or (OPENAI if setting(spec, "OPENAI_API_KEY") else "")

@@ -1,11 +1,13 @@
 """Any program as an agent: the profile says how it is started, and exit status 0 means that it is done.
 
-Its output is text and nothing else, even where it looks like some agent's events.
+Its output is text and nothing else, even where it looks like some agent's events, unless the profile says what its
+lines mean (command_events.py).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from agentd.errors import ConfigurationError
 
 PROMPT = "{prompt}"
 PROMPT_FILE = "{prompt_file}"
+SESSION = "{session}"
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def probe(executable: str | None, env: Mapping[str, str]) -> Found:
@@ -49,13 +54,33 @@ def launch(spec: LaunchSpec) -> Launch:
     if profile.prompt == "file" or any(PROMPT_FILE in part for part in profile.command):
         argv = _put(argv, PROMPT_FILE, str(spec.prompt_file))
         files = {spec.prompt_file: spec.prompt}
+    if spec.resume and profile.resume:
+        argv += [part.replace(SESSION, spec.resume) for part in profile.resume]
     argv[0] = _program(argv[0], spec)
-    return Launch(tuple(argv), base_environment(spec), stdin, files)
+    env = base_environment(spec)
+    return Launch(tuple(argv), env, stdin, files | _files(spec, env))
 
 
 def parser() -> EventParser:
     """Every line is Text; the exit status alone decides."""
     return Parser(_read, _judge)
+
+
+def _files(spec: LaunchSpec, env: Mapping[str, str]) -> dict[Path, str]:
+    """The profile's files with its variables filled in. Raises ConfigurationError naming the file."""
+    made = {}
+    for name, text in spec.profile.files.items():
+        path = Path(os.path.normpath(spec.home / name))
+        if spec.home not in path.parents:
+            raise ConfigurationError(f"profile {spec.profile.name!r}: the file {name!r} is not below the run's home")
+        unknown = next((variable for variable in _VARIABLE.findall(text) if variable not in env), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"profile {spec.profile.name!r}: the file {name!r} needs the variable {unknown}, which the agent does "
+                "not have; set it, and name it in pass_env or env"
+            )
+        made[path] = _VARIABLE.sub(lambda found: env[found[1]], text)
+    return made
 
 
 def _put(argv: list[str], placeholder: str, value: str) -> list[str]:

@@ -3,7 +3,7 @@
 Three names, three prefixes of its variables, and a package that kept the name `deepagents` without the agent: so the
 program is told by its `--help`, and everything that has an option goes by option. The variables of agentd's first
 version (DEEPAGENTS_AGENT, DEEPAGENTS_MODEL, DEEPAGENTS_SHELL_ALLOW_LIST, DEEPAGENTS_LANGSMITH_PROJECT) are translated;
-today's dcode would ignore them without a word.
+today's dcode would ignore them without a word. Those of dcode's own that mean the same are understood too.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ TRACING = (*TRACING_KEYS, *TRACING_SWITCHES, "LANGSMITH_ENDPOINT", "LANGSMITH_PR
 
 # What the options of today's dcode are, for a launch without a probe.
 _TODAY = frozenset(["--stdin", "--no-mcp", "--no-tracing", "--no-interpreter", "--timeout"])
+PREFIXES = ("DEEPAGENTS_", "DEEPAGENTS_CODE_", "DEEPAGENTS_CLI_")
+"""Before the names of variables: of agentd's first version, of dcode, and of deepagents-cli from 0.0.38 on."""
+
 _NEEDED = ("--non-interactive", "--shell-allow-list")
 
 
@@ -90,10 +93,12 @@ def parser() -> EventParser:
 
 
 def _settings(spec: LaunchSpec) -> dict[str, str]:
-    project = setting(spec, "DEEPAGENTS_LANGSMITH_PROJECT")
+    project = _prefixed(spec, "LANGSMITH_PROJECT")
     settings = {
         "DEEPAGENTS_CODE_OFFLINE": "1",
         "DEEPAGENTS_CODE_NO_UPDATE_CHECK": "1",
+        # Otherwise it tries to download one first.
+        "DEEPAGENTS_CODE_RIPGREP_INSTALLER": "system",
         "NO_COLOR": "1",
         # It wraps its lines at the width of the terminal, session ids too.
         "COLUMNS": "1000",
@@ -103,9 +108,14 @@ def _settings(spec: LaunchSpec) -> dict[str, str]:
     return settings
 
 
+def _prefixed(spec: LaunchSpec, name: str) -> str:
+    """The variable under the first of its names that is set, or ""."""
+    return next((value for prefix in PREFIXES if (value := setting(spec, prefix + name))), "")
+
+
 def _shell_allow(spec: LaunchSpec) -> tuple[str, ...]:
     """The profile's list, else DEEPAGENTS_SHELL_ALLOW_LIST, else SHELL_ALLOW; "all" must stand alone."""
-    named = spec.profile.shell_allow or setting(spec, "DEEPAGENTS_SHELL_ALLOW_LIST").split(",")
+    named = spec.profile.shell_allow or _prefixed(spec, "SHELL_ALLOW_LIST").split(",")
     commands = tuple(stripped for command in named if (stripped := command.strip())) or SHELL_ALLOW
     if len(commands) > 1 and any(command.lower() == "all" for command in commands):
         raise ConfigurationError(

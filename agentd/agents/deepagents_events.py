@@ -17,6 +17,15 @@ _ERROR = re.compile(r"^(?:Agent error|Unexpected error|Error)(?: \((?P<type>\w+)
 
 _CHATTER = re.compile(r"^(?:Running task non-interactively|Starting LangGraph server|\S{1,3} Server ready)")
 
+NO_SHELL = Error(
+    "failed",
+    "this deepagents had no shell tool: it did not take over the list of commands (-S), so nothing that the run was to "
+    "execute was executed",
+)
+"""It goes on without, and exits with 0 when it has done nothing."""
+
+_NO_SHELL = re.compile(r"Shell command rejected \(no allow-list configured\)|Shell commands are not permitted")
+
 TIMED_OUT = 124
 """Its exit status when `--timeout` is over (and, by its documentation, `--max-turns`)."""
 
@@ -33,10 +42,12 @@ def read(line: bytes, transcript: Transcript) -> list[AgentEvent]:
         return [Started(found[1])]
     if found := _TOOL.search(text):
         return [ToolCall("", found[1], tool_kind(found[1]), {})]
+    if _NO_SHELL.search(text):
+        return [NO_SHELL]
     if found := _DENIED.search(text):
         return [Denied("", found[0])]
     if _COMPLETED.match(text):
-        return [Final("\n".join(transcript.said))]
+        return [NO_SHELL if transcript.ended == NO_SHELL else Final("\n".join(transcript.said))]
     if error := _error(text):
         return [error]
     return [Text(text)]

@@ -11,7 +11,9 @@ from agentd.agents.events import Error
 MESSAGE_CHARS = 2_000
 """An outcome's message is a line for a person, not the log."""
 
-_STATUS = re.compile(r"(?:status(?: code)?|API error|HTTP(?:/[\d.]+)?|error code)\W{0,4}([45]\d\d)\b", re.IGNORECASE)
+_STATUS = re.compile(
+    r"(?:^|(?:status(?: code)?|API error|HTTP(?:/[\d.]+)?|error code)\W{0,4})([45]\d\d)\b", re.IGNORECASE
+)
 _AUTH = re.compile(
     r"unauthori[sz]ed|authentication|invalid (?:x-)?api[- ]key|incorrect api key|not logged in|please run /login"
     r"|missing environment variable|no api key",
@@ -25,7 +27,8 @@ _QUOTA = re.compile(
 _USED_UP = re.compile(r"credit balance|insufficient[ _]quota|exceeded your current quota|billing", re.IGNORECASE)
 _CONNECTION = re.compile(
     r"connection|disconnected|stream (?:closed|ended|error)|timed? ?out|TimeoutError|overloaded|unavailable|ECONN"
-    r"|socket|fetch failed|internal server error|internal error|malformed response|high demand|^API Error",
+    r"|socket|fetch failed|JSON parsing failed|internal server error|internal error|malformed response"
+    r"|high demand|^API Error",
     re.IGNORECASE,
 )
 _RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})")

@@ -43,6 +43,9 @@ DIALECTS = {
 CANNED = Reply("Practice.", "", (), Usage(10, 2))
 """The answer to requests without tools: agents ask for titles and summaries beside the conversation."""
 
+MEANINGS = {401: "incorrect API key", 429: "rate limit", 500: "internal server error", 503: "unavailable"}
+"""What services say beside the status: some agents hand on the words alone."""
+
 _BODY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -125,7 +128,8 @@ async def _send(exchange: Exchange, reply: Reply, chunk_delay_seconds: float) ->
 
 def _error(exchange: Exchange, step: Step) -> web.Response:
     headers = {} if step.retry_after_seconds is None else {"retry-after": f"{step.retry_after_seconds:g}"}
-    body = exchange.dialect.error(step.value, f"practice model: scripted {step.value}")
+    meaning = MEANINGS.get(step.value, "refused")
+    body = exchange.dialect.error(step.value, f"practice model: scripted {step.value}, {meaning}")
     return web.json_response(body, status=step.value, headers=headers)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentd.agents import ADAPTERS, Found, adapter_of
+from agentd.agents import ADAPTERS, Found, adapter_of, drivers
 from agentd.agents.deepagents import SHELL_ALLOW
 from agentd.errors import ConfigurationError
 from agentd.model import Profile
@@ -28,9 +29,19 @@ CODEX = [
     "--skip-git-repo-check",
 ]
 HOOK = ("/usr/bin/python3", "/run/a b/hook.py")
+DRIVEN = ("acp", "codex-app-server")
 DCODE_ALLOW = ",".join(SHELL_ALLOW)
 DCODE_REST = ["--no-mcp", "--no-interpreter", "--no-tracing", "--timeout", "601"]
 
+
+def driver(name: str, *options: str, python: str = sys.executable) -> list[str]:
+    start = "import sys; sys.path.append(sys.argv.pop(1)); "
+    start += f"from drivers.{name} import main; sys.exit(main(sys.argv[1:]))"
+    before = [python, "-I", "-S", "-X", "pycache_prefix=/dev/null", "-c", start]
+    return [*before, "/runs/r1/home/.agentd", *options, "--"]
+
+
+OPENCODE = ["opencode", "run", "--pure", "--format", "json"]
 ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "claude": ("claude", {}, [*CLAUDE, "Bash,Edit,Write,Read,Glob,Grep", "--setting-sources", "user"]),
     "claude, everything": (
@@ -78,6 +89,48 @@ ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"model": "openai:m", "agent": "build", "shell_allow": ("ls", "git"), "spec": {"resume": "t1"}},
         ["dcode", "--stdin", "-S", "ls,git", "--model", "openai:m", "-a", "build", *DCODE_REST, "-r", "t1"],
     ),
+    "opencode": ("opencode", {}, OPENCODE),
+    "opencode, everything": (
+        "opencode",
+        {"model": "openai/gpt-5", "command": ("opencode", "--print-logs"), "spec": {"resume": "s1"}},
+        [*OPENCODE, "--model", "openai/gpt-5", "--session", "s1", "--print-logs"],
+    ),
+    "codex app-server": (
+        "codex-app-server",
+        {},
+        [*driver("codex", "--sandbox=workspace-write"), "codex", "app-server"],
+    ),
+    "codex app-server, everything": (
+        "codex-app-server",
+        {"model": "m", "command": ("codex", "-c", "x=1"), "spec": {"hook": HOOK, "resume": "t1", "sandboxed": True}},
+        [
+            *driver(
+                *("codex", f"--hook={HOOK[0]}", f"--hook={HOOK[1]}", "--resume=t1"),
+                *("--sandbox=danger-full-access", "--model=m"),
+                python=HOOK[0],
+            ),
+            *("codex", "app-server", "-c", "x=1"),
+        ],
+    ),
+    "acp": ("acp", {"command": ("opencode", "acp")}, [*driver("acp"), "opencode", "acp"]),
+    "acp, everything": (
+        "acp",
+        {"command": ("a", "--acp"), "model": "m", "shell_allow": ("ls",), "spec": {"hook": HOOK, "resume": "s1"}},
+        [
+            *driver("acp", f"--hook={HOOK[0]}", f"--hook={HOOK[1]}", "--resume=s1", "--model=m", python=HOOK[0]),
+            *("a", "--acp"),
+        ],
+    ),
+    "acp in the sandbox, without a hook": (
+        "acp",
+        {"command": ("a",), "spec": {"sandboxed": True}},
+        [*driver("acp", python="python3"), "a"],
+    ),
+    "command with a session to continue": (
+        "command",
+        {"command": ("pi", "-p"), "resume": ("--session", "{session}"), "spec": {"resume": "s1"}},
+        ["pi", "-p", "--session", "s1"],
+    ),
     "command by standard input": ("command", {"command": ("./agent.py", "-x")}, ["/w/agent.py", "-x"]),
     "command by argument": ("command", {"command": ("a",), "prompt": "argument"}, ["a", "fix it"]),
     "command by placeholder": (
@@ -111,7 +164,21 @@ def test_the_prompt_comes_by_exactly_one_way(launch_of, case: str) -> None:
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 def test_a_found_program_is_started_by_its_full_path(launch_of, adapter: str) -> None:
     found = Found(Path("/opt/agent"), Path("/opt/real/agent"), frozenset({"--stdin"}))
-    assert launch_of(adapter, command=("agent",), spec={"found": found}).argv[0] == "/opt/agent"
+    argv = launch_of(adapter, command=("agent",), spec={"found": found}).argv
+    program = argv.index("--") + 1 if adapter in DRIVEN else 0
+    assert argv[program] == "/opt/agent"
+
+
+@pytest.mark.parametrize("adapter", DRIVEN)
+def test_a_driver_is_written_anew_and_nothing_in_its_folder_stands_before_the_standard_library(
+    launch_of, adapter: str
+) -> None:
+    launch = launch_of(adapter, command=("agent",))
+    folder = Path("/runs/r1/home/.agentd/drivers")
+    for source in Path(drivers.__file__).parent.glob("*.py"):
+        assert launch.files[folder / source.name] == source.read_text()
+    assert "sys.path.append" in launch.argv[6]
+    assert launch.argv[1:5] == ("-I", "-S", "-X", "pycache_prefix=/dev/null")
 
 
 HOOK_FILES = {
@@ -210,6 +277,15 @@ def test_deepagents_variables_of_the_first_version_are_translated(launch_of) -> 
     assert launch.env["DEEPAGENTS_CODE_OFFLINE"] == launch.env["DEEPAGENTS_CODE_NO_UPDATE_CHECK"] == "1"
 
 
+@pytest.mark.parametrize("prefix", ["DEEPAGENTS_CODE_", "DEEPAGENTS_CLI_"])
+def test_deepagents_own_variables_mean_the_same(launch_of, prefix: str) -> None:
+    launch = launch_of("deepagents", {f"{prefix}SHELL_ALLOW_LIST": "ls", f"{prefix}LANGSMITH_PROJECT": "proj"})
+    assert launch.argv[2:4] == ("-S", "ls")
+    assert launch.env["DEEPAGENTS_CODE_LANGSMITH_PROJECT"] == "proj"
+    both = {f"{prefix}SHELL_ALLOW_LIST": "ls", "DEEPAGENTS_SHELL_ALLOW_LIST": "git"}
+    assert launch_of("deepagents", both).argv[2:4] == ("-S", "git")
+
+
 def test_deepagents_profile_wins_over_the_variables(launch_of) -> None:
     base = {"DEEPAGENTS_AGENT": "a", "DEEPAGENTS_MODEL": "m", "DEEPAGENTS_SHELL_ALLOW_LIST": "rm"}
     argv = launch_of("deepagents", base, agent="b", model="n", shell_allow=("ls",)).argv
@@ -253,10 +329,97 @@ def test_an_early_deepagents_gets_only_what_it_knows(launch_of) -> None:
 
 
 def test_an_unknown_adapter_is_named_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"'p'.*'gpt'.*claude, codex, command, deepagents"):
+    with pytest.raises(
+        ConfigurationError, match=r"'p'.*'gpt'.*acp, claude, codex, codex-app-server, command, deepagents, opencode"
+    ):
         adapter_of(Profile(name="p", adapter="gpt"))
 
 
 def test_a_command_profile_without_a_command_is_refused(launch_of) -> None:
     with pytest.raises(ConfigurationError, match="'p' has no command"):
         launch_of("command")
+
+
+ENDPOINT = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_API_KEY": "secret-key"}
+OPENCODE_FILE = Path("/runs/r1/home/.config/agentd-opencode.json")
+
+
+def opencode_configuration(launch: Any) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(launch.files[OPENCODE_FILE])
+    return made
+
+
+def test_opencode_gets_its_endpoint_in_its_configuration_file_and_the_key_only_as_a_variable(launch_of) -> None:
+    launch = launch_of("opencode", ENDPOINT, model="openai/gpt-5")
+    [provider] = opencode_configuration(launch)["provider"].values()
+    assert provider["options"] == {"baseURL": ENDPOINT["OPENAI_BASE_URL"], "apiKey": "{env:OPENAI_API_KEY}"}
+    assert launch.argv[launch.argv.index("--model") + 1] == "agentd/openai/gpt-5"
+    assert list(provider["models"]) == ["openai/gpt-5"]
+    assert launch.env["OPENAI_API_KEY"] == "secret-key"
+    assert "secret-key" not in "".join(launch.files.values())
+
+
+def test_opencode_at_an_address_of_ones_own_needs_a_model(launch_of) -> None:
+    with pytest.raises(ConfigurationError, match=r"'p' names no model.*OPENAI_BASE_URL"):
+        launch_of("opencode", ENDPOINT)
+
+
+def test_opencode_reads_nothing_of_the_repository_but_its_instructions(launch_of) -> None:
+    launch = launch_of("opencode")
+    configuration = opencode_configuration(launch)
+    assert "--pure" in launch.argv
+    assert launch.env["OPENCODE_DISABLE_PROJECT_CONFIG"] == "1"
+    assert (configuration["lsp"], configuration["formatter"]) == (False, False)
+    assert "/w/AGENTS.md" in configuration["instructions"]
+
+
+def test_opencode_keeps_all_it_has_in_the_runs_home(launch_of) -> None:
+    env = launch_of("opencode", {"XDG_CONFIG_HOME": "/root/.config"}, pass_env=("XDG_DATA_HOME",)).env
+    assert {name: value for name, value in env.items() if name.startswith("XDG_")} == {
+        "XDG_CONFIG_HOME": "/runs/r1/home/.config",
+        "XDG_DATA_HOME": "/runs/r1/home/.local/share",
+        "XDG_STATE_HOME": "/runs/r1/home/.local/state",
+        "XDG_CACHE_HOME": "/runs/r1/home/.cache",
+    }
+
+
+def test_opencode_denies_what_the_allow_list_does_not_name(launch_of) -> None:
+    rules = opencode_configuration(launch_of("opencode", shell_allow=("ls", "git")))["permission"]
+    # The last rule that fits decides.
+    assert list(rules["bash"].items()) == [("*", "deny"), ("ls *", "allow"), ("git *", "allow")]
+    assert next(iter(rules.items())) == ("*", "deny")
+    assert "webfetch" not in rules
+    assert opencode_configuration(launch_of("opencode"))["permission"]["bash"] == {"*": "allow"}
+
+
+def test_acp_without_the_sandbox_cannot_keep_an_allow_list(launch_of) -> None:
+    with pytest.raises(ConfigurationError, match=r"'p' has shell_allow.*sandbox"):
+        launch_of("acp", command=("a",), shell_allow=("ls",))
+
+
+def test_an_acp_profile_without_a_command_is_refused(launch_of) -> None:
+    with pytest.raises(ConfigurationError, match="'p' has no command"):
+        launch_of("acp")
+
+
+def test_files_of_a_command_profile_are_filled_in(launch_of) -> None:
+    launch = launch_of(
+        "command",
+        {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"},
+        command=("pi",),
+        pass_env=("OPENAI_BASE_URL",),
+        files={".pi/models.json": '{"baseUrl": "${OPENAI_BASE_URL}", "apiKey": "$KEY"}'},
+    )
+    text = launch.files[Path("/runs/r1/home/.pi/models.json")]
+    assert text == '{"baseUrl": "http://127.0.0.1:1/v1", "apiKey": "$KEY"}'
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", "."])
+def test_files_of_a_command_profile_stay_in_the_home(launch_of, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"'p': the file .* is not below the run's home"):
+        launch_of("command", command=("pi",), files={name: "x"})
+
+
+def test_a_file_that_needs_a_variable_which_is_not_there_names_both(launch_of) -> None:
+    with pytest.raises(ConfigurationError, match=r"'p': the file 'a.json' needs the variable OPENAI_BASE_URL"):
+        launch_of("command", command=("pi",), files={"a.json": "${OPENAI_BASE_URL}"})

@@ -123,6 +123,21 @@ def test_deepagents_quiet_says_its_session_on_standard_error() -> None:
     assert len(outcome.session_id or "") == 36
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_deepagents_without_a_shell_has_failed_though_it_says_that_it_completed_its_task(status: int) -> None:
+    parser = ADAPTERS["deepagents"].parser()
+    for line in (
+        "Calling tool: execute",
+        "Shell command rejected (no allow-list configured): ls",
+        "Done.",
+        "✓ Task completed",
+    ):
+        parser.feed(line.encode())
+    outcome = parser.close(status, "")
+    assert (outcome.kind, outcome.retryable) == ("failed", False)
+    assert "no shell tool" in outcome.message
+
+
 def test_command_output_is_text_even_where_it_looks_like_events() -> None:
     parser = ADAPTERS["command"].parser()
     line = b'{"type":"result","subtype":"success","is_error":true}'

@@ -12,9 +12,17 @@ from agentd.errors import ConfigurationError
 HELP = {
     "claude": "-p, --print --output-format --permission-mode --allowedTools, --allowed-tools --setting-sources",
     "codex": "--json -s, --sandbox <MODE> -c, --config <key=value>",
+    "codex-app-server": "-c, --config <key=value> --listen <URL>",
+    "opencode": "--pure  --format  -s, --session",
     "deepagents": "-n, --non-interactive MSG  -S, --shell-allow-list LIST --stdin --interpreter, --no-mcp",
 }
-NAME = {"claude": "claude", "codex": "codex", "deepagents": "dcode"}
+NAME = {
+    "claude": "claude",
+    "codex": "codex",
+    "codex-app-server": "codex",
+    "opencode": "opencode",
+    "deepagents": "dcode",
+}
 
 
 def program(folder: Path, name: str, help_text: str) -> Path:
