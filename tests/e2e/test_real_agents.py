@@ -26,6 +26,22 @@ STEPS: list[dict[str, Any]] = [
     {"write": {"path": "greeting.py", "content": "print('hello, world')\n"}},
     {"text": "greeting.py prints the greeting."},
 ]
+CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
+LOOK = """
+import os, pathlib
+print("LOOKED", sorted(os.environ.items()))
+places = [path for top in ("/proc", "/home", "/workspace", "/run", "/tmp", "/etc") for path in pathlib.Path(top).rglob("*")]
+for path in places:
+    if path.parts[1] == "proc" and path.name not in ("environ", "cmdline"):
+        continue
+    try:
+        found = path.read_bytes() if path.is_file() and path.stat().st_size < 1_000_000 else b""
+    except OSError:
+        continue
+    if b"sk-" + b"canary" in found:
+        print(path, found.decode(errors="replace"))
+"""
+"""What a curious agent would run: prints every real key that it can find."""
 VERIFY = "python3 greeting.py | grep -qx 'hello, world'"
 
 
@@ -49,9 +65,9 @@ def there(hub: PracticeGitHub, model: ScriptedModel, agent: str) -> Iterator[Ins
     model.script("work", STEPS)
     environ = environment(folder, hub, hub.add_token("agentd-bot")) | {
         "ANTHROPIC_BASE_URL": base,
-        "ANTHROPIC_API_KEY": "practice",
+        "ANTHROPIC_API_KEY": CANARY,
         "OPENAI_BASE_URL": f"{base}/v1",
-        "OPENAI_API_KEY": "practice",
+        "OPENAI_API_KEY": CANARY,
     }
     (folder / "agentd.toml").write_text(
         f"verify_command = {json.dumps(VERIFY)}\nmax_fix_rounds = 1\n"
@@ -122,3 +138,42 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
     model.script("work", STEPS)
     [again] = there.once()["runs"]
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")
+
+
+def test_a_real_agent_finds_no_real_key(there: Installation, model: ScriptedModel) -> None:
+    look = [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 look.py"}]
+    model.script("work", [*look, *STEPS])
+    there.issue("Greet the world")
+    [run] = there.once()["runs"]
+    assert run["state"] == "in_review"
+    told = [str(request.body) for request in model.requests()]
+    assert any("LOOKED [(" in body for body in told), "it did look"
+    assert not any(CANARY in body for body in told)
+    keys = {request.headers.get("x-api-key") or request.headers["authorization"] for request in model.requests()}
+    assert keys <= {CANARY, f"Bearer {CANARY}"}
+    kept = [path for path in (there.folder / ".agentd").rglob("*") if path.is_file() and path.name != "agent.sock"]
+    assert [path for path in kept if CANARY.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("agent", ["claude"], indirect=True)
+def test_without_the_gateway_an_agent_finds_the_key(there: Installation, model: ScriptedModel) -> None:
+    model.script("work", [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 look.py"}, *STEPS])
+    settings = there.folder / "agentd.toml"
+    settings.write_text("gateway.enabled = false\n" + settings.read_text())
+    there.issue("Greet the world")
+    there.once()
+    assert any(CANARY in str(request.body) for request in model.requests()), "the look is worth something"
+
+
+def test_a_real_agent_is_stopped_at_its_token_budget(there: Installation, model: ScriptedModel) -> None:
+    model.script("work", [{"shell": "date", "usage": {"input": 60_000, "output": 100}, "times": -1}])
+    settings = there.folder / "agentd.toml"
+    settings.write_text("budgets.run.tokens = 300_000\n" + settings.read_text())
+    number = there.issue("Greet the world")
+    [run] = there.once(check=1)["runs"]
+    assert run["state"] == "halted"
+    assert "tokens" in run["reason"]
+    asked = [request for request in model.requests() if request.step is not None]
+    assert 1 <= len(asked) <= 5
+    assert "status:blocked" in there.labels(number)
+    assert left_running(run["run_id"]) == []
