@@ -7,12 +7,14 @@ import sys
 import typer
 
 from agentd.cli import (
+    budget,
     claims,
     clean,
     config,
     demo,
     doctor,
     follow,
+    gateway,
     init,
     once,
     pause,
@@ -59,6 +61,8 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(claims.app, name="claims")
 app.add_typer(salvage.app, name="salvage")
 app.add_typer(workers.app, name="workers")
+app.add_typer(budget.app, name="budget")
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(practice.app, name="practice")

@@ -26,13 +26,15 @@ from agentd.gateway.prices import Prices
 from agentd.gateway.upstreams import Upstreams
 from agentd.gateway.writer import Writer
 from agentd.model import Verdict
-from agentd.policy.budget_settings import Budgets
+from agentd.policy.budget_settings import Budgets, Caller
+from agentd.policy.budgets import Bound, bounds
 from agentd.store import spending
 from agentd.store.connection import Store
 from agentd.store.spending import Key
 
 LONGEST_SOCKET = 107
 """Bytes of a unix socket's path that Linux takes."""
+MOST_BOUNDS = 1000
 END_SECONDS = 5.0
 """How long the calls of a door that closes may take to be settled."""
 
@@ -74,6 +76,16 @@ class Hall:
     session: aiohttp.ClientSession
     loading: asyncio.Future[None]
     """the price list, while it is read"""
+    _bounds: dict[tuple[Caller, str], tuple[Bound, ...]] = field(default_factory=dict)
+
+    def bounds(self, caller: Caller, day: str) -> tuple[Bound, ...]:
+        """All scopes of a call with their limits, worked out once."""
+        found = self._bounds.get((caller, day))
+        if found is None:
+            if len(self._bounds) > MOST_BOUNDS:  # models are named from outside
+                self._bounds.clear()
+            found = self._bounds[caller, day] = bounds(self.budgets, caller, day)
+        return found
 
     async def priced(self) -> None:
         """Return when the price list is there."""
@@ -90,12 +102,17 @@ class Hall:
         found = await asyncio.to_thread(said)
         return self.budgets.hard_limits_enabled if found is None else found
 
-    async def grant_of(self, door: Door, key_hash: str) -> Grant:
-        """What a key allows at a door. Raises Refused; StoreError."""
+    async def grant_of(self, door: Door, key_hash: str, *, is_free: bool) -> Grant:
+        """What a key allows at a door. Raises Refused; StoreError.
+
+        At a run's own door a call that costs something is let in by the key alone: the books look again whether it was
+        revoked. What is free does not come to them.
+        """
         if door.grant is not None:
             if not hmac.compare_digest(door.key_hash, key_hash):
                 raise refusals.no_key()
-            return door.grant
+            if not is_free:
+                return door.grant
         key = await self.writer.key(key_hash)
         if key is None or key.revoked or key.door != door.name or key.expires_at <= self.clock.now():
             raise refusals.no_key()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agentd.model import Verdict, canonical_json
+from agentd.model import Profile, Verdict, canonical_json
 
 KEY_PREFIX = "avk_"
 _SHAPE = re.compile(r"avk_[A-Za-z0-9._:-]{1,200}_[A-Za-z0-9]{32}")
@@ -50,6 +50,12 @@ class Access:
     key: str
     port: int | None
     """on loopback; None for a unix socket"""
+
+
+def grant_for(profile: Profile, run_id: str, task_id: str, seconds: float) -> Grant:
+    """What a run of a profile may ask for: its model and those beside it, or any when it lists none."""
+    models = (profile.model, *profile.models) if profile.models and profile.model else profile.models
+    return Grant(run_id, task_id, profile.name, models, profile.request_extra, seconds)
 
 
 def make_key(run_id: str) -> str:

@@ -35,7 +35,7 @@ from agentd.gateway.tickets import Ticket, slip_of
 from agentd.gateway.upstreams import Upstream
 from agentd.gateway.usage import Tee
 from agentd.policy.budget_settings import Caller
-from agentd.policy.budgets import bounds, needs_price
+from agentd.policy.budgets import needs_price
 
 BODY_SECONDS = 60.0
 """How long a client may take to send its request."""
@@ -100,9 +100,9 @@ async def _route(hall: Hall, door: Door, visit: Visit) -> web.StreamResponse:
     if method != wanted:
         raise Refused(405, "method_not_allowed", f"agentd gateway: {path} takes {wanted}", {"allow": wanted})
     key_hash = _key_hash(request)
-    visit.grant = await hall.grant_of(door, key_hash)
+    visit.grant = await hall.grant_of(door, key_hash, is_free=path in (MODELS, COUNT_TOKENS))
     if path == MODELS:
-        return await _models(hall, visit, key_hash)
+        return await _models(hall, visit)
     raw = await _body(request, hall.settings.max_body_bytes)
     if path == COUNT_TOKENS:
         return await _count_tokens(hall, visit, raw)
@@ -120,7 +120,7 @@ async def _call(hall: Hall, door: Door, visit: Visit, key_hash: str, raw: bytes)
     upstream = _upstream(hall, dialect, asked.model)
     now = hall.clock.now()
     day = now.date().isoformat()
-    found = bounds(hall.budgets, Caller(grant.run_id, grant.task_id, grant.profile, asked.model), day)
+    found = hall.bounds(Caller(grant.run_id, grant.task_id, grant.profile, asked.model), day)
     await hall.priced()
     slip = slip_of(grant, dialect, asked, upstream, hall.prices, hall.settings)
     money = needs_price(found)
@@ -251,7 +251,7 @@ async def _count_tokens(hall: Hall, visit: Visit, raw: bytes) -> web.StreamRespo
     return await _free(hall, visit, upstream, upstream.url("messages", "/messages/count_tokens"), "POST", raw)
 
 
-async def _models(hall: Hall, visit: Visit, key_hash: str) -> web.StreamResponse:
+async def _models(hall: Hall, visit: Visit) -> web.StreamResponse:
     """The models that the run may name, or the service's own list."""
     grant = _granted(visit)
     if grant.models:

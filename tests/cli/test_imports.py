@@ -30,6 +30,8 @@ DEAR = {
     "psycopg",
     "rich",
     "pydantic_settings",
+    "genai_prices",
+    "prometheus_client",
 }
 READING = (
     ("--help",),
@@ -40,6 +42,8 @@ READING = (
     ("runs", "show", RUN),
     ("claims", "list"),
     ("workers", "list"),
+    ("budget",),
+    ("budget", "--json"),
     ("tasks", "list"),
     ("tasks", "validate"),
     ("config", "show"),
