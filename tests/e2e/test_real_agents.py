@@ -15,7 +15,7 @@ import pytest
 from agentd.practice import PracticeGitHub
 from agentd.practice.model import PER_PROMPT, ScriptedModel
 from agentd.run.process import RUN_VARIABLE
-from tests.agents.test_real_agents import AGENTS, program
+from tests.agents.real import AGENTS, program
 from tests.e2e.conftest import Installation, environment, written
 from tests.e2e.test_restart import wait_for
 
