@@ -66,12 +66,13 @@ def program(agent: str) -> str:
 
 
 def profile_of(agent: str, **fields: Any) -> Profile:
-    """The agent's profile with its program by whole path; `env` is added, `command` stands behind the program."""
+    """The agent's profile with its program by whole path; `env` and `files` are added, `command` stands behind the program."""
     chosen = dict(PROFILES[agent])
     _, *rest = chosen.get("command") or (agent,)
     env = {**chosen.pop("env", {}), **fields.pop("env", {})}
-    more = fields.pop("command", ())
-    return Profile(name=agent, **{**chosen, **fields, "env": env, "command": (program(agent), *rest, *more)})
+    files = {**chosen.pop("files", {}), **fields.pop("files", {})}
+    command = (program(agent), *rest, *fields.pop("command", ()))
+    return Profile(name=agent, **{**chosen, **fields, "env": env, "files": files, "command": command})
 
 
 def endpoint(base: str) -> dict[str, str]:
