@@ -66,7 +66,7 @@ def program(agent: str) -> str:
 
 
 def profile_of(agent: str, **fields: Any) -> Profile:
-    """The agent's profile with its program by whole path; `env` and `files` are added, `command` stands behind the program."""
+    """The agent's profile, its program by whole path; `env` and `files` are added, `command` stands at the end."""
     chosen = dict(PROFILES[agent])
     _, *rest = chosen.get("command") or (agent,)
     env = {**chosen.pop("env", {}), **fields.pop("env", {})}

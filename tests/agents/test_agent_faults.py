@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from agentd.practice.model import ScriptedModel
-from tests.agents.real import AGENTS, ROOT, Ran, make_rig
+from tests.agents.real import AGENTS as ALL
+from tests.agents.real import ROOT, Ran, make_rig
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(900)]
+
+AGENTS = [agent for agent in ALL if agent != "dcode-acp"]
+"""It is Deep Agents again, and slow."""
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "429 twice": [{"status": 429, "retry_after": 1, "times": 2}, {"text": "done"}],
@@ -44,12 +48,11 @@ TABLE: dict[str, dict[str, set[str]]] = {
 FEWER_RETRIES: dict[str, dict[str, Any]] = {
     "claude": {"env": {"CLAUDE_CODE_MAX_RETRIES": "2"}},
     "deepagents": {"command": ("--max-retries", "2")},
-    "dcode-acp": {"command": ("--max-retries", "2")},
     "pi": {"files": {".pi/agent/settings.json": '{"retry": {"enabled": true, "maxRetries": 2, "baseDelayMs": 500}}'}},
 }
 """Agents repeat failed calls for minutes, if they are let."""
 
-STARTS_SLOWLY = ("opencode", "opencode-acp", "deepagents", "dcode-acp", "mini")
+STARTS_SLOWLY = ("opencode", "opencode-acp", "deepagents", "mini")
 SILENCE_SECONDS = 6.0
 AT_ONCE = 2
 """Runs of one agent side by side, most of which wait: as many as a small machine has processors."""
