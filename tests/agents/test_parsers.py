@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.agents import ADAPTERS, AgentEvent, Outcome
+from agentd.agents import ADAPTERS, AgentEvent, EventParser, Outcome, adapter_of
 from agentd.agents.events import (
     Denied,
     Final,
@@ -24,14 +24,30 @@ from agentd.agents.events import (
     Usage,
     add_usage,
 )
+from agentd.model import Profile
+from tests.agents.real import documented
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 RECORDED = sorted(path.name for path in TRANSCRIPTS.iterdir() if path.suffix != ".stderr")
 
 
+OTHERS = {
+    "opencode-acp": Profile(name="p", adapter="acp"),
+    "codex-asking": Profile(name="p", adapter="codex-app-server"),
+    "pi": Profile(name="pi", **documented("pi")),
+}
+"""Transcripts whose name is not that of an adapter."""
+
+
+def parser_of(name: str) -> EventParser:
+    """The parser for a transcript of that name."""
+    agent, *_ = [agent for agent in OTHERS if name.startswith(f"{agent}-")] or [name.split("-")[0]]
+    return adapter_of(OTHERS.get(agent) or Profile(name="p", adapter=agent)).parser()
+
+
 def replay(name: str, exit_status: int = 0) -> tuple[list[AgentEvent], Outcome]:
     path = TRANSCRIPTS / name
-    parser = ADAPTERS[name.split("-")[0]].parser()
+    parser = parser_of(name)
     events = [event for line in path.read_bytes().splitlines(keepends=True) for event in parser.feed(line)]
     stderr = path.with_suffix(".stderr")
     return events, parser.close(exit_status, stderr.read_text() if stderr.exists() else "")
@@ -57,6 +73,60 @@ def test_a_run_that_edits_a_file(name: str, kinds: list[str]) -> None:
     assert outcome.session_id == events[0].session_id
     usage = outcome.usage
     assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.scope) == (1434, 76, 34, "total")
+
+
+RECORDED_EDITS = {
+    "opencode-edit.jsonl": (["shell", "write"], 1434, 76, 34),
+    "opencode-acp-edit.jsonl": (["shell", "edit"], 100, 10, 0),
+    "codex-asking-edit.jsonl": (["shell", "shell"], 1434, 76, 34),
+    "pi-edit.jsonl": (["shell", "write"], 1434, 76, 34),
+}
+"""Kinds of the tools, and tokens: input, output, cached. The Agent Client Protocol tells those of the last answer."""
+
+
+@pytest.mark.parametrize("name", RECORDED_EDITS)
+def test_a_recorded_run_that_edits_a_file(name: str) -> None:
+    kinds, *tokens = RECORDED_EDITS[name]
+    events, outcome = replay(name)
+    assert isinstance(events[0], Started)
+    assert [call.kind for call in of(ToolCall, events)] == kinds
+    assert [result.ok for result in of(ToolResult, events)] == [True, True]
+    assert [call.id for call in of(ToolCall, events)] == [result.id for result in of(ToolResult, events)]
+    assert Text("I look.") in events
+    assert of(Final, events) == [Final("All done.")]
+    assert outcome.kind == "success"
+    assert outcome.session_id == events[0].session_id
+    usage = outcome.usage
+    assert [usage.input_tokens, usage.output_tokens, usage.cached_tokens] == tokens
+    # pi tells much besides.
+    assert not of(Raw, events) or name.startswith("pi")
+
+
+@pytest.mark.parametrize("name", RECORDED_EDITS)
+def test_a_recorded_resumed_session_is_the_same_session(name: str) -> None:
+    events, outcome = replay(name.replace("edit", "resume"))
+    assert (outcome.kind, outcome.session_id) == ("success", of(Started, events)[0].session_id)
+    assert [text.text for text in of(Text, events)] == ["again"]
+    assert (outcome.usage.input_tokens, outcome.usage.output_tokens) == (100, 10)
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDED_EDITS if name != "pi-edit.jsonl"])
+def test_a_recorded_denial(name: str) -> None:
+    events, outcome = replay(name.replace("edit", "denied"))
+    [denied] = of(Denied, events)
+    [refused, *allowed] = of(ToolResult, events)
+    assert (refused.id, refused.ok) == (denied.id, False)
+    assert [result.ok for result in allowed] == [True]
+    assert denied.reason
+    assert "relevant rules" not in denied.reason
+    assert outcome.kind == "success"
+
+
+@pytest.mark.parametrize("exit_status", [0, 1])
+@pytest.mark.parametrize("name", RECORDED_EDITS)
+def test_a_recorded_refused_key_is_an_auth_error_whatever_the_exit_status(name: str, exit_status: int) -> None:
+    _, outcome = replay(name.replace("edit", "401"), exit_status)
+    assert (outcome.kind, outcome.retryable) == ("auth_error", False)
 
 
 def test_claude_shows_its_thoughts_and_its_cost() -> None:
@@ -145,7 +215,7 @@ def test_command_output_is_text_even_where_it_looks_like_events() -> None:
     assert parser.close(0, "").kind == "success"
 
 
-@pytest.mark.parametrize("adapter", ["claude", "codex"])
+@pytest.mark.parametrize("adapter", ["acp", "claude", "codex", "codex-app-server", "opencode"])
 @pytest.mark.parametrize(
     "line",
     [
@@ -159,6 +229,9 @@ def test_command_output_is_text_even_where_it_looks_like_events() -> None:
         b"[" * 100_000,
         b'{"type":"result","usage":[1],"subtype":"success"}',
         b'{"n":' + b"9" * 10_000 + b"}",
+        b'{"event":"novelty"}',
+        b'{"event":"tool_call"}',
+        b'{"type":"tool_use","part":{"state":[]},"sessionID":7}',
     ],
 )
 def test_a_line_nobody_knows_is_kept_raw(adapter: str, line: bytes) -> None:
@@ -180,7 +253,7 @@ def test_no_mutilation_of_a_transcript_raises(name: str, data: st.DataObject) ->
     lines = (TRANSCRIPTS / name).read_bytes().splitlines() or [b""]
     at = data.draw(st.integers(0, len(lines) - 1))
     lines[at] = data.draw(st.sampled_from(mutilations(lines[at])))
-    parser = ADAPTERS[name.split("-")[0]].parser()
+    parser = parser_of(name)
     for line in lines:
         parser.feed(line)
     parser.close(data.draw(st.sampled_from([0, 1, 124, 137, 143, -9, -15, 255])), "Thread: \nerror")

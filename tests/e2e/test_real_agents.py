@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from agentd.practice import PracticeGitHub
 from agentd.practice.model import PER_PROMPT, ScriptedModel
-from agentd.run.process import RUN_VARIABLE
-from tests.agents.test_real_agents import AGENTS, program
+from tests.agents.real import AGENTS, INSTALLED, SUBMIT, left_running, profile_of, program
 from tests.e2e.conftest import Installation, environment, written
 from tests.e2e.test_restart import wait_for
 
@@ -62,31 +61,39 @@ def there(hub: PracticeGitHub, model: ScriptedModel, agent: str) -> Iterator[Ins
     """An installation whose only profile is the real agent; not in /tmp, where codex keeps no helper programs."""
     folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="agentd-"))
     base = model.base_url(PER_PROMPT, "work")
-    model.script("work", STEPS)
+    script(model, agent, STEPS)
     environ = environment(folder, hub, hub.add_token("agentd-bot")) | {
+        "PATH": f"{INSTALLED / 'bin'}:{os.environ['PATH']}",
         "ANTHROPIC_BASE_URL": base,
         "ANTHROPIC_API_KEY": CANARY,
         "OPENAI_BASE_URL": f"{base}/v1",
         "OPENAI_API_KEY": CANARY,
     }
-    (folder / "agentd.toml").write_text(
-        f"verify_command = {json.dumps(VERIFY)}\nmax_fix_rounds = 1\n"
-        f"[profiles.build]\nadapter = {json.dumps(agent)}\ncommand = {json.dumps([program(agent)])}\n"
-    )
-    yield Installation(hub, folder, environ)
+    made = Installation(hub, folder, environ)
+    configure(made, agent)
+    yield made
     shutil.rmtree(folder)
 
 
-def left_running(run_id: str) -> list[str]:
-    """Command lines of processes that carry the run's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(RUN_VARIABLE) == run_id:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
+def configure(there: Installation, agent: str, *settings: str, **profile: Any) -> None:
+    """agentd.toml with the agent's profile; `settings` are lines before it."""
+    chosen = profile_of(agent, **profile).model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    lines = [f"verify_command = {json.dumps(VERIFY)}", "max_fix_rounds = 1", *settings, "[profiles.build]"]
+    (there.folder / "agentd.toml").write_text("\n".join([*lines, *(f"{k} = {toml(v)}" for k, v in chosen.items())]))
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it: JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
+
+
+def script(model: ScriptedModel, agent: str, steps: list[dict[str, Any]]) -> None:
+    """What the model does; mini-swe-agent ends by a command, not by words."""
+    model.script("work", [{"shell": SUBMIT} if agent == "mini" and "text" in step else step for step in steps])
 
 
 def test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent(
@@ -102,13 +109,12 @@ def test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent(
     assert VERIFY in pull["body"]
     assert there.labels(number) == {"agent-ready", "status:in-review"}
     assert any("greeting.py must print the greeting." in str(request.body) for request in model.requests())
-    log = Path(run["log_path"]).read_text()
-    assert "greeting.py prints the greeting." in log
-    sessions = {"claude": '"session_id"', "codex": '"thread_id"'}
-    assert sessions[agent] in log
+    if agent != "mini":
+        assert "greeting.py prints the greeting." in Path(run["log_path"]).read_text()
     assert left_running(run["run_id"]) == []
 
 
+@pytest.mark.parametrize("agent", ["claude", "codex", "opencode", "opencode-acp", "codex-asking", "pi"], indirect=True)
 def test_a_real_agent_takes_its_session_up_again_after_a_failed_verify(
     there: Installation, model: ScriptedModel
 ) -> None:
@@ -124,6 +130,34 @@ def test_a_real_agent_takes_its_session_up_again_after_a_failed_verify(
     assert all("I chose hullo." in body for body in mending)
 
 
+POLICY_JUDGES = ["claude", "codex", "codex-asking", "opencode-acp", "dcode-acp"]
+
+
+@pytest.mark.parametrize("agent", POLICY_JUDGES, indirect=True)
+def test_the_policy_judges_every_command_of_a_real_agent(there: Installation, model: ScriptedModel, agent: str) -> None:
+    configure(there, agent, shell_allow=("cat", "printf", "mkdir"))
+    refused = {"shell": "env > greeting.py; python3 -c 'pass'"}
+    script(model, agent, [refused, *STEPS])
+    there.issue("Greet the world")
+    [run] = there.once()["runs"]
+    assert run["state"] == "in_review"
+    events = [json.loads(line) for path in there.folder.rglob("events.jsonl") for line in path.read_text().splitlines()]
+    decided = [event["data"] for event in events if event["event_type"] == "policy_decided"]
+    assert [(each["verdict"], each["kind"]) for each in decided] == [("deny", "command")]
+    assert "python3" in decided[0]["subject"]
+
+
+@pytest.mark.parametrize("agent", ["claude", "opencode", "opencode-acp"], indirect=True)
+def test_a_real_agent_whose_model_says_nothing_is_ended(there: Installation, model: ScriptedModel, agent: str) -> None:
+    configure(there, agent, "agent_silence_minutes = 0.1")
+    model.script("work", [{"hang": True}])
+    there.issue("Greet the world")
+    [run] = there.once(check=None)["runs"]
+    assert "agent_silence_minutes" in run["reason"]
+    assert left_running(run["run_id"]) == []
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex", "opencode"], indirect=True)
 def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedModel) -> None:
     model.script("work", [{"shell": "touch here.txt; sleep 300"}, {"text": "Done."}])
     there.issue("Greet the world")
