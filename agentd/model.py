@@ -100,12 +100,14 @@ class Profile(Frozen):
 
     name: str
     adapter: str
-    """deepagents, claude, codex or command."""
+    """deepagents, claude, codex, builtin or command."""
     command: tuple[str, ...] = ()
     """The program and its arguments; the adapter's own default when empty. May hold `{prompt}` / `{prompt_file}`."""
     prompt: Literal["stdin", "argument", "file"] = "stdin"
     """How the `command` adapter hands over the prompt."""
     model: str = ""
+    max_steps: int = Field(default=100, ge=1)
+    """Model calls that the `builtin` agent may make in one turn; other agents have limits of their own."""
     prompt_template: str = ""
     """A template file in the repository root of the supervisor; empty takes the built-in one."""
     env: dict[str, str] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit
 
 from __future__ import annotations
 
-from agentd.agents import claude, codex, command, deepagents
+from agentd.agents import builtin, claude, codex, command, deepagents
 from agentd.agents.events import AgentEvent, Outcome
 from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
 from agentd.errors import ConfigurationError
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 ADAPTERS: dict[str, Adapter] = {
+    "builtin": builtin,
     "claude": claude,
     "codex": codex,
     "command": command,
