@@ -121,7 +121,7 @@ class Profile(Frozen):
 
     name: str
     adapter: str
-    """deepagents, claude, codex, codex-app-server, opencode, acp or command."""
+    """deepagents, claude, codex, codex-app-server, opencode, acp, builtin or command."""
     command: tuple[str, ...] = ()
     """The program and its arguments; the adapter's own default when empty. May hold `{prompt}` / `{prompt_file}`."""
     prompt: Literal["stdin", "argument", "file"] = "stdin"
@@ -134,6 +134,8 @@ class Profile(Frozen):
     """Files that the `command` adapter writes into the run's home before the start; `${NAME}` is a variable of `env`
     or `pass_env`."""
     model: str = ""
+    max_steps: int = Field(default=100, ge=1)
+    """Model calls that the `builtin` agent may make in one turn; other agents have limits of their own."""
     prompt_template: str = ""
     """A template file in the repository root of the supervisor; empty takes the built-in one."""
     env: dict[str, str] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ parser = adapter.parser()       # parser.feed(line) -> events; parser.close(exit
 
 from __future__ import annotations
 
-from agentd.agents import acp, claude, codex, codex_app_server, command, deepagents, opencode
+from agentd.agents import acp, builtin, claude, codex, codex_app_server, command, deepagents, opencode
 from agentd.agents.command_events import Mapped
 from agentd.agents.events import AgentEvent, Outcome
 from agentd.agents.protocol import Adapter, EventParser, Found, Launch, LaunchSpec
@@ -31,6 +31,7 @@ __all__ = [
 
 ADAPTERS: dict[str, Adapter] = {
     "acp": acp,
+    "builtin": builtin,
     "claude": claude,
     "codex": codex,
     "codex-app-server": codex_app_server,

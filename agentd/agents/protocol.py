@@ -26,6 +26,8 @@ class Found:
     """What stands at the end of the links; its installation must be readable in a sandbox too."""
     options: frozenset[str] = frozenset()
     """The `--long` options of its help text; empty where the adapter does not look."""
+    needs: tuple[Path, ...] = ()
+    """What else it reads, with its real path; it is there in a sandbox too, at the same place."""
 
 
 @dataclass(frozen=True)

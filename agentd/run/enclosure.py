@@ -26,7 +26,7 @@ from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.installations import installation
 from agentd.sandbox.launch import command_line, prepared
 from agentd.sandbox.limits import Limits, kernel_limits
-from agentd.sandbox.profile import HOME, WORKSPACE, Mount, SandboxSpec, environment, merged
+from agentd.sandbox.profile import HOME, PROVIDED, WORKSPACE, Mount, SandboxSpec, environment, is_within, merged
 from agentd.sandbox.proxy import Decision
 from agentd.sandbox.toolchains import find_tool_chains
 
@@ -40,6 +40,7 @@ NOT_INSIDE = frozenset(["TMPDIR", "USER", "LOGNAME"])
 """Variables that the sandbox sets itself."""
 MODELS = {
     "claude": {"ANTHROPIC_BASE_URL": "api.anthropic.com"},
+    "builtin": {"ANTHROPIC_BASE_URL": "api.anthropic.com", "OPENAI_BASE_URL": "api.openai.com"},
     "codex": {"OPENAI_BASE_URL": "api.openai.com"},
     "deepagents": {
         "ANTHROPIC_BASE_URL": "api.anthropic.com",
@@ -124,12 +125,13 @@ async def enclosed(
     home: Path,
     *,
     programs: Sequence[Path] = (),
+    needs: Sequence[Path] = (),
     agent: Callable[[Notice], None] | None = None,
 ) -> AsyncIterator[Enclosure]:
     """The run's enclosure for one program, with the doors open that its profile asks for.
 
-    `programs` are absolute, and there with their installations. Only an agent speaks to a model: `agent` is told what
-    the gateway decides meanwhile. Raises ConfigurationError.
+    `programs` are absolute, and there with their installations, and so is what of the host they `needs`. Only an agent
+    speaks to a model: `agent` is told what the gateway decides meanwhile. Raises ConfigurationError.
     """
     context, profile = desk.context, desk.profile
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,7 +143,7 @@ async def enclosed(
                 await stack.enter_async_context(door.opened())
             yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door)
             return
-        spec = _spec(desk, place, home, programs)
+        spec = _spec(desk, place, home, programs, needs)
         environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
         reach = reach_of(profile, environ, agent=agent is not None, metered=door is not None)
         if door is not None:
@@ -181,7 +183,7 @@ def programs_in(command: str) -> list[Path]:
     return [path for path in words if path.is_absolute() and path.is_file() and os.access(path, os.X_OK)]
 
 
-def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path]) -> SandboxSpec:
+def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path], needs: Sequence[Path]) -> SandboxSpec:
     """Everything inside: the workspace, the objects it is made of, tool chains, the agent, what the profile names."""
     context, profile = desk.context, desk.profile
     path = context.environ.get("PATH", os.defpath)
@@ -195,6 +197,7 @@ def _spec(desk: Desk, place: Workspace, home: Path, programs: Sequence[Path]) ->
             tree.mounts,
             chains.mounts,
             *(each.mounts for each in installed),
+            tuple(Mount(path, str(path)) for path in needs if not any(is_within(str(path), each) for each in PROVIDED)),
             _named(profile),
         ),
         links=(*tree.links, *chains.links, *(link for each in installed for link in each.links)),

@@ -65,7 +65,8 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         raise RunEnd(RunState.failed, str(error)) from None
     try:
         programs = [found.path] if found.path.is_absolute() else []
-        async with enclosed(desk, place, desk.run_dir / "home", programs=programs, agent=notices) as inside:
+        home = desk.run_dir / "home"
+        async with enclosed(desk, place, home, programs=programs, needs=found.needs, agent=notices) as inside:
             spec = LaunchSpec(
                 prompt=prompt,
                 workspace=inside.workspace,
