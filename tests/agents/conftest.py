@@ -21,6 +21,8 @@ SPEC = LaunchSpec(
     prompt_file=Path("/runs/r1/prompt.md"),
 )
 
+NAMED = ("builtin",)
+"""Adapters that always need the name of a model."""
 LaunchOf = Callable[..., Launch]
 
 
@@ -31,7 +33,8 @@ def launch_of() -> LaunchOf:
     def launch(
         adapter: str, base_env: dict[str, str] | None = None, spec: dict[str, Any] | None = None, **profile: Any
     ) -> Launch:
-        chosen = Profile(name="p", adapter=adapter, **profile)
+        model = {"model": "openai:practice"} if adapter in NAMED else {}
+        chosen = Profile(name="p", adapter=adapter, **{**model, **profile})
         fields = {**vars(SPEC), "profile": chosen, "base_env": {"PATH": "/usr/bin"} | (base_env or {}), **(spec or {})}
         return adapter_of(chosen).launch(LaunchSpec(**fields))
 

@@ -45,6 +45,7 @@ def test_behind_the_gateway_nothing_else_says_where_a_model_is_or_brings_a_key(l
         command=("agent",),
         pass_env=tuple(real),
         env={"OPENAI_API_KEY": "secret"},
+        model="openai:practice",
     )
     assert {name: value for name, value in launch.env.items() if name in ENDPOINT_VARIABLES} == GATEWAY
     assert not any("secret" in text for text in (*launch.argv, *launch.files.values()))

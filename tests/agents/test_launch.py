@@ -330,7 +330,8 @@ def test_an_early_deepagents_gets_only_what_it_knows(launch_of) -> None:
 
 def test_an_unknown_adapter_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"'p'.*'gpt'.*acp, claude, codex, codex-app-server, command, deepagents, opencode"
+        ConfigurationError,
+        match=r"'p'.*'gpt'.*acp, builtin, claude, codex, codex-app-server, command, deepagents, opencode",
     ):
         adapter_of(Profile(name="p", adapter="gpt"))
 
