@@ -18,12 +18,14 @@ CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
 AGENT = """
 import json, os, subprocess, sys, urllib.request
 prompt = sys.stdin.read()
-found = {{name: value for name, value in os.environ.items()}}
-found["shell"] = subprocess.run(["sh", "-c", "env; cat /proc/[0-9]*/environ | tr '\\\\0' '\\\\n'"], capture_output=True, text=True).stdout
-print("SEEN", json.dumps(found))
-tool = {{"type": "function", "function": {{"name": "bash", "parameters": {{"type": "object", "properties": {{"command": {{"type": "string"}}}}}}}}}}
+look = "env; cat /proc/[0-9]*/environ | tr '\\\\0' '\\\\n'"
+seen = subprocess.run(["sh", "-c", look], capture_output=True, text=True).stdout
+print("SEEN", json.dumps([seen, dict(os.environ)]))
+parameters = {{"type": "object", "properties": {{"command": {{"type": "string"}}}}}}
+tools = [{{"type": "function", "function": {{"name": "bash", "parameters": parameters}}}}]
+message = {{"role": "user", "content": prompt}}
 for number in range({calls}):
-    body = {{"model": "practice-1", "messages": [{{"role": "user", "content": prompt}}], "tools": [tool], "max_tokens": 100}}
+    body = {{"model": "practice-1", "messages": [message], "tools": tools, "max_tokens": 100}}
     request = urllib.request.Request(
         os.environ["OPENAI_BASE_URL"] + "/chat/completions",
         json.dumps(body).encode(),

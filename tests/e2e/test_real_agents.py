@@ -29,8 +29,8 @@ CANARY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
 LOOK = """
 import os, pathlib
 print("LOOKED", sorted(os.environ.items()))
-places = [path for top in ("/proc", "/home", "/workspace", "/run", "/tmp", "/etc") for path in pathlib.Path(top).rglob("*")]
-for path in places:
+tops = ("/proc", "/home", "/workspace", "/run", "/tmp", "/etc")
+for path in (path for top in tops for path in pathlib.Path(top).rglob("*")):
     if path.parts[1] == "proc" and path.name not in ("environ", "cmdline"):
         continue
     try:
