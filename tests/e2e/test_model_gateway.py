@@ -50,7 +50,7 @@ def model() -> Iterator[ScriptedModel]:
 
 @pytest.fixture(params=["required", "none"])
 def there(request: pytest.FixtureRequest, hub: PracticeGitHub, model: ScriptedModel, tmp_path: Path) -> Installation:
-    """An installation with two profiles that share a key; its agent is a program that knows the service by variables."""
+    """Two profiles that share a key; the agent is a program that knows its service by variables."""
     folder = tmp_path / "home"
     folder.mkdir()
     environ = environment(folder, hub, hub.add_token("agentd-bot")) | {
@@ -140,3 +140,36 @@ def test_a_refused_key_is_told_as_what_it_is(there: Installation, model: Scripte
     assert run["state"] == "failed"
     assert "refuses the credential" in run["reason"]
     assert CANARY not in "".join(there.stickies(number))
+
+
+def services(there: Installation, **environ: str) -> dict[str, str]:
+    """What the doctor says of models: status by what was looked at."""
+    told = json.loads(there.run("doctor", "--format", "json", check=None, **environ))
+    return {check["name"]: check["status"] for check in told["checks"] if check["name"].startswith("models.")}
+
+
+def test_the_doctor_looks_for_the_service_of_each_profile(there: Installation) -> None:
+    assert services(there) == {"models.gateway": "ok", "models.service": "ok"}
+    nobody = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
+    assert services(there, **nobody) == {"models.gateway": "ok", "models.service": "failure"}
+    assert "OPENAI_API_KEY" in there.run("doctor", check=1, **nobody)
+    assert services(there, OPENAI_BASE_URL="ftp://x") == {"models.gateway": "ok", "models.service": "failure"}
+    agent(there, budgets="gateway.enabled = false")
+    assert services(there) == {"models.gateway": "warning"}
+
+
+def test_a_profile_may_bring_its_own_service_and_its_agent_does_not_see_that_key(
+    there: Installation, model: ScriptedModel
+) -> None:
+    model.script("work", [{"text": "Done.", "times": -1}])
+    agent(there, calls=1)
+    own = json.dumps({"OPENAI_BASE_URL": model.base_url("own", "work") + "/v1", "OPENAI_API_KEY": CANARY + "-own"})
+    settings = there.folder / "agentd.toml"
+    settings.write_text(settings.read_text() + f"env = {own.replace(': ', ' = ')}\n")
+    there.issue(labels=["profile:other"])
+    [run] = there.once()["runs"]
+    assert run["state"] == "in_review"
+    [request] = model.requests("own")
+    assert request.headers["authorization"] == f"Bearer {CANARY}-own"
+    if there.settings["sandbox"] == "required":
+        assert CANARY not in Path(run["log_path"]).read_text()
