@@ -70,12 +70,14 @@ def parser() -> EventParser:
 
 
 def configuration(spec: LaunchSpec) -> str:
-    """config.toml: no update checks, no keys in the environment of its shell, and the model's address."""
+    """config.toml: no update checks, no trust in the repository, no keys in its shell, and the model's address."""
     lines = ["check_for_update_on_startup = false"]
     address = setting(spec, "OPENAI_BASE_URL") or (OPENAI if setting(spec, "OPENAI_API_KEY") else "")
     if address:
         lines.append('model_provider = "agentd"')
     lines += ["", "[analytics]", "enabled = false"]
+    # app-server trusts a directory by itself in which it may write, and then starts what `.codex` in it names.
+    lines += ["", f"[projects.{json.dumps(str(spec.workspace))}]", 'trust_level = "untrusted"']
     lines += ["", "[shell_environment_policy]", "ignore_default_excludes = false"]
     if address:
         lines += [

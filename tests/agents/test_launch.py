@@ -258,6 +258,12 @@ def test_codex_gets_its_endpoint_in_its_configuration_file(launch_of) -> None:
     assert (launch.env["CODEX_HOME"], launch.env["OPENAI_API_KEY"]) == ("/runs/r1/home/.codex", "k")
 
 
+@pytest.mark.parametrize("adapter", ["codex", "codex-app-server"])
+def test_codex_does_not_trust_the_repository(launch_of, adapter: str) -> None:
+    configuration = tomllib.loads(launch_of(adapter).files[Path("/runs/r1/home/.codex/config.toml")])
+    assert configuration["projects"] == {"/w": {"trust_level": "untrusted"}}
+
+
 def test_codex_without_a_key_keeps_its_own_provider(launch_of) -> None:
     [text] = launch_of("codex").files.values()
     assert "model_provider" not in tomllib.loads(text)

@@ -76,8 +76,8 @@ def test_a_run_that_edits_a_file(name: str, kinds: list[str]) -> None:
 
 
 RECORDED_EDITS = {
-    "opencode-edit.jsonl": (["shell", "write"], 1434, 76, 34),
-    "opencode-acp-edit.jsonl": (["shell", "edit"], 100, 10, 0),
+    "opencode-edit.jsonl": (["shell", "shell"], 1434, 76, 34),
+    "opencode-acp-edit.jsonl": (["shell", "shell"], 100, 10, 0),
     "codex-asking-edit.jsonl": (["shell", "shell"], 1434, 76, 34),
     "pi-edit.jsonl": (["shell", "write"], 1434, 76, 34),
 }
@@ -180,8 +180,8 @@ def test_codex_reports_a_patch_when_it_is_applied() -> None:
 
 def test_deepagents_text_becomes_events() -> None:
     events, outcome = replay("deepagents-edit.txt")
-    assert [call.kind for call in of(ToolCall, events)] == ["write", "shell"]
-    assert of(Final, events) == [Final("All done.\nIndeed.")]
+    assert [call.kind for call in of(ToolCall, events)] == ["shell", "write"]
+    assert of(Final, events) == [Final("All done.")]
     assert outcome.session_id == of(Started, events)[0].session_id
     assert len(outcome.session_id or "") == 36
 
