@@ -173,7 +173,7 @@ BAD = {
     "more than there is": (call("write_file", path="x", content="y", mode="z"), "must not have mode"),
     "another type": (call("write_file", path="x", content=["y"]), "content must be of type string, not array"),
     "truth for a number": (call("shell", command="touch x", timeout=True), "timeout must be of type integer"),
-    "out of bounds": (call("shell", command="touch x", timeout=99999), "timeout must be from 1 to 1800, not 99999"),
+    "out of bounds": (call("shell", command="touch x", timeout=99999), "timeout must be from 1 to 600, not 99999"),
     "empty": (call("edit_file", path="a.txt", old="", new="x"), "old must not be empty"),
     "an unknown tool": (call("browse", url="http://h"), "there is no tool 'browse'; there are shell, read_file"),
     "a list of other things": (
