@@ -20,7 +20,7 @@ verify_command = "python3 -m pytest -q"
 max_parallel = 2
 max_agent_runtime_minutes = 20
 
-# An agent. adapter: deepagents, claude, codex, or command for any program.
+# An agent. adapter: deepagents, claude, codex, builtin, or command for any program.
 [profiles.build]
 adapter = "claude"
 # adapter = "command"

@@ -71,9 +71,9 @@ async def _events(work: Work) -> AsyncIterator[Event]:
     before = load(work.session) if work.session else ()
     entries = [*answered(before), Entry("user", work.prompt)]
     for _ in range(work.max_steps):
-        _keep(work, entries)
         turn = await _ask(work, entries)
         entries.append(turn.entry)
+        _keep(work, entries)  # before a tool is used: whoever goes on must know of it
         if turn.entry.text:
             record.said = turn.entry.text
             yield Thought(turn.entry.text)
@@ -89,7 +89,6 @@ async def _events(work: Work) -> AsyncIterator[Event]:
         if turn.is_cut and not turn.entry.calls:
             entries.append(Entry("user", "Your answer was cut off. Go on."))
         elif not turn.entry.calls:
-            _keep(work, entries)
             async for event in _unreported(record, is_cut_off=False, otherwise=_nothing(record)):
                 yield event
             return

@@ -34,20 +34,27 @@ class Ran:
 async def run(command: str, folder: Path, timeout_seconds: float) -> Ran:
     """Run it with a shell in the folder; everything of its process group is ended with a late one."""
     shell = shutil.which("bash") or "/bin/sh"
-    process = await asyncio.create_subprocess_exec(
-        shell,
-        "-c",
-        command,
-        cwd=folder,
-        env=environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
+    ours, theirs = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            shell,
+            "-c",
+            command,
+            cwd=folder,
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
     kept = _Kept()
-    reader = asyncio.create_task(_read(process.stdout, kept))
+    # A pipe of our own: asyncio waits for the end of a process until the last holder of its pipes is gone.
+    reader = asyncio.create_task(_read(ours, kept))
     is_late = False
     try:
         await asyncio.wait_for(process.wait(), timeout_seconds)
@@ -88,6 +95,15 @@ class _Kept:
         return (self._head + middle + self._tail).decode(errors="replace")
 
 
-async def _read(stream: asyncio.StreamReader, kept: _Kept) -> None:
-    while piece := await stream.read(PIECE_BYTES):
-        kept.add(piece)
+async def _read(descriptor: int, kept: _Kept) -> None:
+    """Until the last holder of the pipe has closed it."""
+    stream = asyncio.StreamReader()
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), file
+    )
+    try:
+        while piece := await stream.read(PIECE_BYTES):
+            kept.add(piece)
+    finally:
+        transport.close()

@@ -13,7 +13,8 @@ from .backends import Tool
 from .shell import run
 
 COMMAND_SECONDS = 120
-LONGEST_COMMAND_SECONDS = 1800
+LONGEST_COMMAND_SECONDS = 600
+"""Shorter than agentd waits for a sign of life."""
 MAX_FILE_BYTES = 1 << 20
 MAX_LINES = 2000
 """Of a file in one reading."""
