@@ -29,7 +29,7 @@ CODEX = [
     "--skip-git-repo-check",
 ]
 HOOK = ("/usr/bin/python3", "/run/a b/hook.py")
-DRIVEN = ("acp", "codex-app-server")
+DRIVEN = ("acp", "codex-app-server", "opencode")
 DCODE_ALLOW = ",".join(SHELL_ALLOW)
 DCODE_REST = ["--no-mcp", "--no-interpreter", "--no-tracing", "--timeout", "601"]
 
@@ -41,7 +41,7 @@ def driver(name: str, *options: str, python: str = sys.executable) -> list[str]:
     return [*before, "/runs/r1/home/.agentd", *options, "--"]
 
 
-OPENCODE = ["opencode", "run", "--pure", "--format", "json"]
+OPENCODE = [*driver("opencode"), "opencode", "run", "--pure", "--format", "json"]
 ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "claude": ("claude", {}, [*CLAUDE, "Bash,Edit,Write,Read,Glob,Grep", "--setting-sources", "user"]),
     "claude, everything": (
