@@ -398,9 +398,10 @@ def test_opencode_denies_what_the_allow_list_does_not_name(launch_of) -> None:
     assert opencode_configuration(launch_of("opencode"))["permission"]["bash"] == {"*": "allow"}
 
 
-def test_acp_without_the_sandbox_cannot_keep_an_allow_list(launch_of) -> None:
+@pytest.mark.parametrize("adapter", ["acp", "codex-app-server"])
+def test_who_asks_cannot_keep_an_allow_list_without_the_sandbox(launch_of, adapter: str) -> None:
     with pytest.raises(ConfigurationError, match=r"'p' has shell_allow.*sandbox"):
-        launch_of("acp", command=("a",), shell_allow=("ls",))
+        launch_of(adapter, command=("a",), shell_allow=("ls",))
 
 
 def test_an_acp_profile_without_a_command_is_refused(launch_of) -> None:
