@@ -15,6 +15,7 @@ from agentd.agents.environment import base_environment
 from agentd.agents.executables import find, found_with, help_text, options_of, program
 from agentd.agents.protocol import EventParser, Found, Launch, LaunchSpec
 from agentd.agents.transcript import Parser, json_lines
+from agentd.errors import ConfigurationError
 
 _NEEDED = ("--config", "--listen")
 
@@ -27,6 +28,11 @@ def probe(executable: str | None, env: Mapping[str, str]) -> Found:
 
 def launch(spec: LaunchSpec) -> Launch:
     """The driver, with `codex app-server` behind it; codex's own sandbox is off where agentd's is around it."""
+    if spec.profile.shell_allow and not spec.hook and not spec.sandboxed:
+        raise ConfigurationError(
+            f"profile {spec.profile.name!r} has shell_allow, which the adapter 'codex-app-server' can only keep in the "
+            'sandbox; take it out, or set sandbox = "required"'
+        )
     name, extra = program(spec, "codex")
     codex_home = spec.home / ".codex"
     sandbox = "danger-full-access" if spec.sandboxed else "workspace-write"

@@ -16,16 +16,21 @@ FOLDER = ".agentd"
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from drivers.{name} import main; sys.exit(main(sys.argv[1:]))"
 
 
-def driven(spec: LaunchSpec, driver: str, argv: Sequence[str], *more: str) -> tuple[str, ...]:
+def driven(
+    spec: LaunchSpec, driver: str, argv: Sequence[str], *more: str, with_options: bool = True
+) -> tuple[str, ...]:
     """The command that starts the driver of that name in front of the agent's program; `more` are options for it."""
     python = spec.hook[0] if spec.hook else "python3" if spec.sandboxed else sys.executable
     # Nor is compiled code taken from the folder: an earlier turn of the agent may have put some there.
     command = [python, "-I", "-S", "-X", "pycache_prefix=/dev/null", "-c", _START.format(name=driver)]
+    start = (*command, str(spec.home / FOLDER))
+    if not with_options:
+        return (*start, "--", *argv)
     options = [f"--hook={word}" for word in spec.hook]
     options += [f"--resume={spec.resume}"] if spec.resume else []
     options += more
     options += [f"--model={spec.profile.model}"] if spec.profile.model else []
-    return (*command, str(spec.home / FOLDER), *options, "--", *argv)
+    return (*start, *options, "--", *argv)
 
 
 def driver_files(spec: LaunchSpec) -> dict[Path, str]:

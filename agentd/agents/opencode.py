@@ -1,8 +1,9 @@
 """OpenCode (`opencode run`), written for 1.18: one JSON object a line, prompt by standard input.
 
 The hostile side of it: plugins, MCP servers, formatters and language servers that the checked-out repository names
-would run without a question. So the repository's configuration is not read at all (OPENCODE_DISABLE_PROJECT_CONFIG),
-and plugins are off (`--pure`); the repository's AGENTS.md, which is text, is named as an instruction instead.
+would run without a question. So the repository's configuration is not read (OPENCODE_DISABLE_PROJECT_CONFIG) and
+plugins are off (`--pure`). Neither keeps out all plugins: where the repository has one, a driver in front of it does
+not start it (drivers/plugins.py). The repository's AGENTS.md, which is text, is named as an instruction.
 
 At every start it tries to install a package of its own into its configuration directory. Without a network that fails
 in the background and changes nothing. It has no hook that could ask agentd: `shell_allow` becomes its own table of
@@ -15,6 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from agentd.agents.driving import driven, driver_files
 from agentd.agents.environment import base_environment, setting
 from agentd.agents.executables import find, found_with, help_text, options_of, program
 from agentd.agents.opencode_events import read
@@ -72,7 +74,9 @@ def launch(spec: LaunchSpec) -> Launch:
     settings = {variable: str(spec.home / folder) for variable, folder in FOLDERS.items()}
     settings |= dict.fromkeys(SWITCHES, "1") | {"OPENCODE_CONFIG": str(path)}
     files = {path: json.dumps(_configuration(spec), indent=2) + "\n"}
-    return Launch((*argv, *extra), base_environment(spec, ENDPOINT, settings), spec.prompt.encode(), files)
+    command = driven(spec, "opencode", (*argv, *extra), with_options=False)
+    env = base_environment(spec, ENDPOINT, settings)
+    return Launch(command, env, spec.prompt.encode(), files | driver_files(spec))
 
 
 def parser() -> EventParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agentd.agents.drivers.opencode import REFUSED
 from agentd.agents.events import (
     AgentEvent,
     Denied,
@@ -78,6 +79,8 @@ def _step(part: Object, transcript: Transcript) -> list[AgentEvent]:
 def _error(error: Object) -> Error:
     data = error.get("data") or {}
     said = text_of(data.get("message") or error.get("name"))
+    if error.get("name") == REFUSED:
+        return Error("failed", said)
     status = data.get("statusCode")
     if isinstance(status, int) and status >= 400:
         return from_status(status, said)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +14,9 @@ import pytest
 
 from agentd.agents import Launch, codex_app_server, opencode
 from agentd.agents import claude as claude_adapter
+from agentd.agents.driving import SOURCES
 from agentd.practice.model import ScriptedModel
 from tests.agents.real import AGENTS, ROOT, Rig, make_rig
-
-pytestmark = pytest.mark.real_agents
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 
@@ -75,13 +77,57 @@ def hostile(canary: Path) -> dict[str, str]:
     }
 
 
+EDIT = [{"write": {"path": "b.txt", "content": "bee"}}, {"text": "ok"}]
+
+
+@pytest.mark.real_agents
 @pytest.mark.parametrize("rig", AGENTS, indirect=True)
 def test_no_code_of_the_repository_runs(rig: Rig) -> None:
-    _, outcome = rig.run([{"write": {"path": "b.txt", "content": "bee"}}, {"text": "ok"}])
-    assert outcome.kind == "success"
-    assert (rig.workspace / "b.txt").read_text() == "bee"
+    _, outcome = rig.run(EDIT)
     owned = rig.folder / "owned"
     assert not owned.exists(), owned.read_text()
+    if "opencode" in rig.agent:
+        # It has no switch for this, so it is not started.
+        assert (outcome.kind, outcome.retryable) == ("failed", False)
+        assert ".opencode/plugin/own.js" in outcome.message
+        shutil.rmtree(rig.workspace / ".opencode")
+        _, outcome = rig.run(EDIT)
+    assert outcome.kind == "success"
+    assert (rig.workspace / "b.txt").read_text() == "bee"
+    assert not owned.exists(), owned.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".opencode/plugin/a.ts", ""),
+        (".opencode/plugins/a.js", ""),
+        ("opencode.json", '{"plugin": ["./own.ts"]}'),
+        ("opencode.jsonc", '{"plugins": ["evil-package"]}'),
+        (".opencode/opencode.json", r'{"\u0070lugin": ["./own.ts"]}'),
+    ],
+)
+@pytest.mark.parametrize("driver", ["opencode", "acp"])
+def test_opencode_is_not_started_where_the_repository_has_a_plugin(
+    tmp_path: Path, driver: str, name: str, text: str
+) -> None:
+    (tmp_path / "w" / name).parent.mkdir(parents=True)
+    (tmp_path / "w" / name).write_text(text)
+    program = tmp_path / "opencode"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    start = f"import sys; sys.path.append({str(SOURCES.parent)!r}); from drivers.{driver} import main; "
+    start += "sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", start, "--", str(program)],
+        cwd=tmp_path / "w",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert name in done.stdout
+    assert not (tmp_path / "started").exists()
 
 
 Take = Callable[[pytest.MonkeyPatch], None]
@@ -107,13 +153,15 @@ def _without(module: object, *words: str) -> Take:
 CARELESS = {
     "claude": (_without(claude_adapter, "--setting-sources", "user"), ".claude"),
     "codex-asking": (_without(codex_app_server, 'trust_level = "untrusted"'), ".codex"),
-    "opencode": (_without(opencode, "--pure", "OPENCODE_DISABLE_PROJECT_CONFIG"), "opencode plugin"),
+    "opencode": (_without(opencode, "OPENCODE_DISABLE_PROJECT_CONFIG"), "opencode.json mcp"),
 }
 
 
+@pytest.mark.real_agents
 @pytest.mark.parametrize("rig", CARELESS, indirect=True)
 def test_without_its_protection_the_same_repository_gets_its_way(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     take, mark = CARELESS[rig.agent]
     take(monkeypatch)
-    rig.run([{"write": {"path": "b.txt", "content": "bee"}}, {"text": "ok"}])
+    shutil.rmtree(rig.workspace / ".opencode")
+    rig.run(EDIT)
     assert mark in (rig.folder / "owned").read_text()

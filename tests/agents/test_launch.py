@@ -29,7 +29,7 @@ CODEX = [
     "--skip-git-repo-check",
 ]
 HOOK = ("/usr/bin/python3", "/run/a b/hook.py")
-DRIVEN = ("acp", "codex-app-server")
+DRIVEN = ("acp", "codex-app-server", "opencode")
 DCODE_ALLOW = ",".join(SHELL_ALLOW)
 DCODE_REST = ["--no-mcp", "--no-interpreter", "--no-tracing", "--timeout", "601"]
 
@@ -41,7 +41,7 @@ def driver(name: str, *options: str, python: str = sys.executable) -> list[str]:
     return [*before, "/runs/r1/home/.agentd", *options, "--"]
 
 
-OPENCODE = ["opencode", "run", "--pure", "--format", "json"]
+OPENCODE = [*driver("opencode"), "opencode", "run", "--pure", "--format", "json"]
 ARGV: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "claude": ("claude", {}, [*CLAUDE, "Bash,Edit,Write,Read,Glob,Grep", "--setting-sources", "user"]),
     "claude, everything": (
@@ -399,9 +399,10 @@ def test_opencode_denies_what_the_allow_list_does_not_name(launch_of) -> None:
     assert opencode_configuration(launch_of("opencode"))["permission"]["bash"] == {"*": "allow"}
 
 
-def test_acp_without_the_sandbox_cannot_keep_an_allow_list(launch_of) -> None:
+@pytest.mark.parametrize("adapter", ["acp", "codex-app-server"])
+def test_who_asks_cannot_keep_an_allow_list_without_the_sandbox(launch_of, adapter: str) -> None:
     with pytest.raises(ConfigurationError, match=r"'p' has shell_allow.*sandbox"):
-        launch_of("acp", command=("a",), shell_allow=("ls",))
+        launch_of(adapter, command=("a",), shell_allow=("ls",))
 
 
 def test_an_acp_profile_without_a_command_is_refused(launch_of) -> None:

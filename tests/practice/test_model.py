@@ -134,6 +134,13 @@ def test_a_scripted_status_comes_in_the_dialects_shape_and_times_repeats_it(mode
     assert "429" in json.loads(answers[0][2])["error"]["message"]
 
 
+@pytest.mark.parametrize(("status", "words"), [(401, "incorrect API key"), (500, "internal server error")])
+def test_an_error_says_what_its_status_means(model: ScriptedModel, status: int, words: str) -> None:
+    model.script("bad", [{"status": status}])
+    _, _, text = post(model.base_url("r1", "bad"), DIALECTS[0], request_body(DIALECTS[0]))
+    assert words in json.loads(text)["error"]["message"]
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_request_without_tools_does_not_advance_the_script(model: ScriptedModel, dialect: str) -> None:
     model.script("one", [{"text": "mine"}])

@@ -13,6 +13,7 @@ from .approval import Judge, Wish
 from .files import Outside, read_text, write_text
 from .options import Order, order
 from .peer import GRACE_SECONDS, METHOD_NOT_FOUND, Gone, Message, Peer, Refused, Stopped, stop_on_signal
+from .plugins import refusal as plugin_in
 from .telling import Speech, denied, tell
 
 CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": False}
@@ -172,6 +173,9 @@ def main(arguments: list[str]) -> int:
     asked = order(arguments)
     stop_on_signal()
     client = Client(asked.judge)
+    if reason := plugin_in(asked.argv[0], asked.workspace):
+        tell("error", kind="failed", message=reason)
+        return 1
     with Peer(asked.argv, client.handle) as peer:
         session = ""
         try:

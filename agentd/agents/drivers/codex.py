@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from .approval import Judge, Wish
@@ -38,11 +39,15 @@ class Client:
         """Answer one request or take in one notification. Raises Refused."""
         match method:
             case "item/commandExecution/requestApproval":
+                if params.get("networkApprovalContext"):
+                    return self._decision(params, Wish(is_fetch=True))
                 known = self._items.get(str(params["itemId"]), {})
                 command = params.get("command") or known.get("command")
                 return self._decision(params, Wish(_words(command), is_command=True))
             case "item/fileChange/requestApproval":
-                return self._decision(params, _patch(self._items.get(str(params["itemId"]), {})))
+                patch = _patch(self._items.get(str(params["itemId"]), {}))
+                more = (str(params["grantRoot"]),) if params.get("grantRoot") else ()
+                return self._decision(params, replace(patch, paths=(*patch.paths, *more)))
             case "item/started":
                 self._begun(params["item"])
             case "item/completed":
@@ -199,5 +204,9 @@ def _words(command: Any) -> list[str] | str | None:
 
 
 def _patch(item: Message) -> Wish:
-    paths = [str(change["path"]) for change in item.get("changes") or () if isinstance(change, dict)]
-    return Wish(paths=tuple(paths)) if paths else Wish(is_command=True)
+    """What a patch writes; where that is not known it is judged as a command that was not told."""
+    changes = [change for change in item.get("changes") or () if isinstance(change, dict)]
+    paths = [str(change["path"]) for change in changes]
+    kinds = [change["kind"] for change in changes if isinstance(change.get("kind"), dict)]
+    paths += [str(kind["move_path"]) for kind in kinds if kind.get("move_path")]
+    return Wish(paths=tuple(paths), is_command=not paths)
