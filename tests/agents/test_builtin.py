@@ -299,6 +299,7 @@ def test_verified_work_counts_at_the_cap_and_unverified_work_does_not(rig: Rig) 
 EDIT = {"write": {"path": "b.txt", "content": "bee"}}
 GOOD, BAD_TEST = {"shell": "test -f b.txt"}, {"shell": "test -f nothing"}
 END = {"text": "I think it is done."}
+COMMIT = "git -c user.name=a -c user.email=a@b commit -qm own"
 TIERS = {
     "verified": ([EDIT, GOOD, END], 1, ("test -f b.txt",)),
     "verified twice": (
@@ -314,6 +315,7 @@ TIERS = {
         ("echo x > b.txt; test -f b.txt",),
     ),
     "a test that failed": ([EDIT, BAD_TEST, END], 2, ()),
+    "committed": ([{"shell": f"echo x > b.txt; git add .; {COMMIT}"}, GOOD, END], 1, ("test -f b.txt",)),
     "what only looks": ([EDIT, {"shell": "ls; cat b.txt"}, END], 2, ()),
     "a proof before any change": ([{"shell": "test -f a.txt"}, EDIT, END], 2, ()),
 }
@@ -366,6 +368,16 @@ def test_a_session_that_is_lost_begins_anew(rig: Rig) -> None:
     assert (outcome.kind, outcome.session_id) == ("success", "0123456789abcdef")
     _, outcome = rig.run([REPORT], resume="../../etc")
     assert outcome.kind == "failed" and rig.exit_status == 2
+
+
+def test_a_session_that_was_bent_ends_in_one_error(rig: Rig) -> None:
+    _, first = rig.run([REPORT])
+    [session] = (rig.folder / "home" / ".agentd-builtin").glob("*.json")
+    known = json.loads(session.read_text())
+    known["entries"][0]["text"] = 5
+    session.write_text(json.dumps(known))
+    _, second = rig.run([REPORT], resume=first.session_id)
+    assert second.kind == "failed" and rig.types() == ["error"]
 
 
 HOSTILE = {
