@@ -165,7 +165,10 @@ def test_it_edits_files_and_reports(either: Rig) -> None:
     assert {request.dialect for request in either.model.requests()} == {either.dialect}
     assert "please edit" in str(either.model.requests()[-1].body)
     for request in either.model.requests():
-        assert all(name in str(request.body) for name in ("additionalProperties", "shell", "report"))
+        offered = [tool.get("function") or tool for tool in request.body["tools"]]
+        schemas = {tool["name"]: tool.get("parameters") or tool.get("input_schema") for tool in offered}
+        assert set(schemas) == {"shell", "read_file", "write_file", "edit_file", "list_files", "report"}
+        assert all(schema["additionalProperties"] is False for schema in schemas.values())
 
 
 BAD = {
@@ -296,6 +299,7 @@ def test_verified_work_counts_at_the_cap_and_unverified_work_does_not(rig: Rig) 
 EDIT = {"write": {"path": "b.txt", "content": "bee"}}
 GOOD, BAD_TEST = {"shell": "test -f b.txt"}, {"shell": "test -f nothing"}
 END = {"text": "I think it is done."}
+COMMIT = "git -c user.name=a -c user.email=a@b commit -qm own"
 TIERS = {
     "verified": ([EDIT, GOOD, END], 1, ("test -f b.txt",)),
     "verified twice": (
@@ -311,6 +315,7 @@ TIERS = {
         ("echo x > b.txt; test -f b.txt",),
     ),
     "a test that failed": ([EDIT, BAD_TEST, END], 2, ()),
+    "committed": ([{"shell": f"echo x > b.txt; git add .; {COMMIT}"}, GOOD, END], 1, ("test -f b.txt",)),
     "what only looks": ([EDIT, {"shell": "ls; cat b.txt"}, END], 2, ()),
     "a proof before any change": ([{"shell": "test -f a.txt"}, EDIT, END], 2, ()),
 }
@@ -365,6 +370,16 @@ def test_a_session_that_is_lost_begins_anew(rig: Rig) -> None:
     assert outcome.kind == "failed" and rig.exit_status == 2
 
 
+def test_a_session_that_was_bent_ends_in_one_error(rig: Rig) -> None:
+    _, first = rig.run([REPORT])
+    [session] = (rig.folder / "home" / ".agentd-builtin").glob("*.json")
+    known = json.loads(session.read_text())
+    known["entries"][0]["text"] = 5
+    session.write_text(json.dumps(known))
+    _, second = rig.run([REPORT], resume=first.session_id)
+    assert second.kind == "failed" and rig.types() == ["error"]
+
+
 HOSTILE = {
     "modules": {f"{name}.py": "{trap}" for name in ("json", "asyncio", "sitecustomize", "usercustomize", "argparse")},
     "settings": {
@@ -391,8 +406,9 @@ def test_a_hostile_repository_does_nothing_by_itself(rig: Rig, kind: str) -> Non
         (rig.workspace / name).write_text(text.replace("{trap}", trap).replace("{fired}", str(fired)))
     for setting in ("core.fsmonitor", "core.hooksPath", "diff.external", "core.pager"):
         subprocess.run(["git", "config", setting, f"touch {fired} #"], cwd=rig.workspace, check=True)
-    _, outcome = rig.run([call("write_file", path="b.txt", content="x"), {"shell": "ls"}, END])
-    assert outcome.kind == "success" and rig.data("final_report")[0]["diff"] is not None
+    script = [call("edit_file", path="a.txt", old="one", new="x"), {"shell": "ls"}, END]
+    _, outcome = rig.run(script, env={"PYTHONPATH": "."})
+    assert outcome.kind == "success" and "+x" in rig.data("final_report")[0]["diff"]
     assert not fired.exists()
     subprocess.run(["git", "status"], cwd=rig.workspace, capture_output=True)
     assert fired.exists(), "the trap itself does not work here"
@@ -466,12 +482,13 @@ async def test_a_service_that_says_so_is_not_asked_again(rig: Rig, status: int) 
     assert not event.retryable and len(asked) == 1
 
 
-async def test_a_redirect_takes_the_key_nowhere(rig: Rig) -> None:
+@pytest.mark.parametrize("status", [302, 303, 307])
+async def test_a_redirect_takes_the_key_nowhere(rig: Rig, status: int) -> None:
     async with service(web.Response(text="{}")) as (other, heard):
-        moved = web.Response(status=307, headers={"location": f"{other}/elsewhere"})
+        moved = web.Response(status=status, headers={"location": f"{other}/elsewhere"})
         async with service(moved) as (base, _):
             [event] = await events_of(rig.workspace, base)
-    assert isinstance(event, Failure) and "307" in event.message
+    assert isinstance(event, Failure) and str(status) in event.message
     assert heard == []
 
 

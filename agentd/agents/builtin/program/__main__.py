@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# The folder itself would offer its files under the names of others.
-sys.path[:] = [place for place in sys.path if Path(place).resolve() != HERE]
 sys.path.append(str(HERE.parent))
 __import__(f"{HERE.name}.main")
 sys.exit(sys.modules[f"{HERE.name}.main"].main(sys.argv[1:]))

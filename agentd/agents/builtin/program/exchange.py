@@ -117,7 +117,7 @@ def _refusal(error: urllib.error.HTTPError) -> ModelError:
     retryable = should != "false" and (should == "true" or status in (408, 409, 425, 429) or status >= 500)
     kind: ErrorKind = "api_error"
     if status in (401, 403):
-        kind, retryable = "auth_error", False
+        kind = "auth_error"
     elif status in (402, 429):
         kind = "quota"
     return ModelError(kind, message, status, retryable=retryable, wait_seconds=_wait(error.headers.get("retry-after")))

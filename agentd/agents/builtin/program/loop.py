@@ -60,7 +60,7 @@ async def run_agent(work: Work) -> AsyncIterator[Event]:
                 return
     except ModelError as error:
         yield Failure(error.kind, str(error), error.retryable, error.wait_seconds, {"status": error.status})
-    except OSError as error:
+    except Exception as error:  # a full disk, a session that was bent: whatever it is, the stream has its end
         yield Failure("failed", f"{type(error).__name__}: {error}", retryable=True)
 
 
@@ -72,7 +72,8 @@ async def _events(work: Work) -> AsyncIterator[Event]:
     entries = [*answered(before), Entry("user", work.prompt)]
     for _ in range(work.max_steps):
         turn = await _ask(work, entries)
-        entries.append(turn.entry)
+        if turn.entry.text or turn.entry.calls:  # no service takes an empty message back
+            entries.append(turn.entry)
         _keep(work, entries)  # before a tool is used: whoever goes on must know of it
         if turn.entry.text:
             record.said = turn.entry.text

@@ -32,18 +32,38 @@ class Record:
     said: str = ""
     """the model's last words"""
     has_edited: bool = False
+    _base: str = ""
     _seen: str = ""
 
     async def begin(self) -> None:
         """Take in how the files are before anything is done."""
-        self._seen = await _fingerprint(self.folder)
+        self._base = (await _git(self.folder, "rev-parse", "HEAD")).strip()
+        self._seen = await self._fingerprint()
+
+    async def changed(self) -> list[str]:
+        """Files that differ from where this began, committed or not, and new ones; empty where there is no git."""
+        differing = await _git(self.folder, "diff", "--name-only", "--no-renames", "-z", self._base)
+        new = await _git(self.folder, "ls-files", "--others", "--exclude-standard", "-z")
+        return sorted({name for name in f"{differing}{new}".split("\0") if name})
+
+    async def _fingerprint(self) -> str:
+        """Differs when a changed or new file does: its name, size or time."""
+        seen = hashlib.sha256()
+        for name in await self.changed():
+            try:
+                stat = (self.folder / name).lstat()
+                told = f"{name}\0{stat.st_mode}\0{stat.st_size}\0{stat.st_mtime_ns}\0"
+            except (OSError, ValueError):
+                told = f"{name}\0gone\0"
+            seen.update(told.encode(errors="replace"))
+        return seen.hexdigest()
 
     async def note(self, name: str, command: str, ok: bool) -> None:
         """Take in a tool call that was made. A command that verified is later than what it changed itself."""
         if name not in ("shell", "write_file", "edit_file"):
             return
         verified = name == "shell" and ok and VERIFIES.search(command) is not None
-        now = await _fingerprint(self.folder)
+        now = await self._fingerprint()
         if now != self._seen or (name != "shell" and ok):
             self._seen, self.has_edited = now, True
             self.commands.clear()
@@ -57,7 +77,8 @@ class Record:
         """
         if not self.has_edited or (is_cut_off and not self.commands):
             return None
-        files = tuple(await changed(self.folder))
+        files = tuple(await self.changed())
+        diff = await _git(self.folder, "diff", "--no-ext-diff", "--no-textconv", self._base)
         why = "the number of its steps was used up" if is_cut_off else "the agent ended without a report"
         proof = f"verified by: {self.commands[-1]}" if self.commands else "no command verified it after the last change"
         said = f"\n\n{self.said}" if self.said else ""
@@ -67,26 +88,8 @@ class Record:
             tuple(dict.fromkeys(self.commands)),
             synthesised=True,
             tier=1 if self.commands else 2,
-            diff=(await _git(self.folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD"))[:DIFF_CHARACTERS],
+            diff=diff[:DIFF_CHARACTERS],
         )
-
-
-async def changed(folder: Path) -> list[str]:
-    """Files that differ from the commit, and new ones; empty where there is no git."""
-    listed = await _git(folder, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    return [entry[3:] for entry in listed.split("\0") if len(entry) > 3]
-
-
-async def _fingerprint(folder: Path) -> str:
-    """Differs when a changed or new file does: its name, size or time."""
-    seen = hashlib.sha256((await _git(folder, "rev-parse", "HEAD")).encode())
-    for name in await changed(folder):
-        try:
-            stat = (folder / name).lstat()
-            seen.update(f"{name}\0{stat.st_mode}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="replace"))
-        except (OSError, ValueError):
-            seen.update(f"{name}\0gone\0".encode(errors="replace"))
-    return seen.hexdigest()
 
 
 async def _git(folder: Path, *arguments: str) -> str:
