@@ -48,11 +48,15 @@ class Target:
 
 def added() -> list[Row]:
     """Milliseconds for a call, and calls in a second; LiteLLM's figures stand in the notes, where it can be had."""
-    with tempfile.TemporaryDirectory(prefix="agentd-bench-", dir="/var/tmp") as folder, _upstream() as base:
-        with _gateway(Path(folder), base) as gateway, _litellm(Path(folder), base) as (litellm, missing):
-            targets = [Target("direct", base, ""), gateway, *([litellm] if litellm else [])]
-            figures = asyncio.run(_measured(targets))
-            return _rows(figures, gateway, litellm, missing)
+    with (
+        tempfile.TemporaryDirectory(prefix="agentd-bench-", dir="/var/tmp") as folder,
+        _upstream() as base,
+        _gateway(Path(folder), base) as gateway,
+        _litellm(Path(folder), base) as (litellm, missing),
+    ):
+        targets = [Target("direct", base, ""), gateway, *([litellm] if litellm else [])]
+        figures = asyncio.run(_measured(targets))
+        return _rows(figures, gateway, litellm, missing)
 
 
 def _rows(
@@ -137,7 +141,9 @@ def _gateway(folder: Path, base: str) -> Iterator[Target]:
     )
     environ = {
         **{name: os.environ[name] for name in ("PATH", "HOME")},
-        **{"INFERENCE_BASE_URL": base, "INFERENCE_API_KEY": "sk-bench", "PYTHONPATH": str(ROOT)},
+        "INFERENCE_BASE_URL": base,
+        "INFERENCE_API_KEY": "sk-bench",
+        "PYTHONPATH": str(ROOT),
     }
     agentd = [sys.executable, "-m", "agentd", "gateway"]
     made = [*agentd, "key", "--run", "bench", "--profile", "build"]

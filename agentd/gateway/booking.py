@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -15,9 +15,10 @@ from agentd.policy.budget_settings import NANO, Budgets, Caller
 from agentd.policy.budgets import NOTHING, Amount, Bound, Meter, admission, bounds, warnings
 from agentd.store import spending
 from agentd.store.connection import Store
-from agentd.store.spending import Call
+from agentd.store.spending import Call, Key
 
 Told = Callable[[Verdict], None]
+MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,38 @@ class Settlement:
     """hears warnings"""
 
 
-class Book:
-    """The meters and rows that one transaction works on; `save` writes them."""
+@dataclass
+class Known:
+    """What was read and written before, as long as nobody else has written."""
 
-    def __init__(self, store: Store, connection: Connection, budgets: Budgets, now: datetime) -> None:
+    seen: tuple[int, int] | None = None
+    said: bool | None = None
+    """whether limits refuse, where somebody has said so"""
+    meters: dict[str, Meter] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    """those on their way"""
+
+
+class Book:
+    """The meters and rows that one transaction works on; `save` writes them.
+
+    `known` is taken over from the transaction before, and must be forgotten when this one fails.
+    """
+
+    def __init__(self, store: Store, connection: Connection, budgets: Budgets, now: datetime, known: Known) -> None:
         self._store, self._connection, self._budgets, self._now = store, connection, budgets, now
-        said = spending.enforcement(connection)
-        self._hard = budgets.hard_limits_enabled if said is None else said
-        self._meters: dict[str, Meter] = {}
-        self._before: dict[str, Meter] = {}
+        self._known = known
+        seen = spending.seen(store, connection)
+        if seen is None or seen != known.seen or len(known.meters) + len(known.keys) > MOST_KNOWN:
+            known.seen, known.said = seen, spending.enforcement(connection)
+            known.meters.clear()
+            known.keys.clear()
+            known.calls.clear()
+        self._hard = budgets.hard_limits_enabled if known.said is None else known.said
+        self._meters = known.meters
+        self._before = dict(known.meters)
+        self._touched: set[str] = set()
         self._added: list[Call] = []
         self._changed: list[Call] = []
         self.warnings: list[tuple[Told, Verdict]] = []
@@ -72,7 +96,12 @@ class Book:
 
         One that another gateway has settled in the meantime, taking this one for dead, is put right.
         """
-        rows = spending.load_calls(self._store, self._connection, [each.call_id for each in settlements])
+        calls, missing = (
+            self._known.calls,
+            [each.call_id for each in settlements if each.call_id not in self._known.calls],
+        )
+        rows = spending.load_calls(self._store, self._connection, missing)
+        rows |= {each.call_id: calls.pop(each.call_id) for each in settlements if each.call_id in calls}
         found = {call_id: self._bounds(call) for call_id, call in rows.items()}
         self._load(bound.key for each in found.values() for bound in each)
         for each in settlements:
@@ -93,7 +122,7 @@ class Book:
 
     def reserve(self, reservations: Sequence[Reservation]) -> list[Answer]:
         """Admit calls one after the other, each in the knowledge of those before."""
-        keys = spending.load_keys(self._store, self._connection, (each.key_hash for each in reservations))
+        keys = self.keys(each.key_hash for each in reservations)
         self._load(bound.key for each in reservations for bound in each.bounds)
         answers = []
         for each in reservations:
@@ -105,16 +134,23 @@ class Book:
             answers.append(Answer(said.outcome, said.verdict))
             if said.outcome == "admit":
                 self._added.append(each.call)
+                self._known.calls[each.call.call_id] = each.call
                 for bound in each.bounds:
                     meter = self._meters[bound.key]
-                    self._meters[bound.key] = replace(meter, reserved=meter.reserved + each.call.amount)
+                    self._put(bound.key, Meter(meter.used, meter.reserved + each.call.amount, meter.noticed))
         return answers
+
+    def keys(self, hashes: Iterable[str]) -> Mapping[str, Key]:
+        """Keys by their hashes; those that are none are missing."""
+        missing = [each for each in dict.fromkeys(hashes) if each not in self._known.keys]
+        self._known.keys |= spending.load_keys(self._store, self._connection, missing)
+        return self._known.keys
 
     def save(self) -> None:
         """Write what has changed."""
         spending.add_calls(self._store, self._connection, self._added)
         spending.change_calls(self._store, self._connection, self._changed)
-        changed = {key: meter for key, meter in self._meters.items() if meter != self._before[key]}
+        changed = {key: self._meters[key] for key in self._touched if self._meters[key] != self._before[key]}
         spending.save_meters(self._store, self._connection, changed)
 
     def _settled(self, call: Call, settlement: Settlement) -> Call:
@@ -140,13 +176,13 @@ class Book:
         for bound in found:
             meter = self._meters[bound.key]
             reserved = _not_below_zero(meter.reserved - returned)
-            self._meters[bound.key] = replace(meter, used=meter.used + used, reserved=reserved)
+            self._put(bound.key, Meter(meter.used + used, reserved, meter.noticed))
         self._changed.append(after)
 
     def _warn(self, found: tuple[Bound, ...], told: Told) -> None:
         fraction = self._budgets.soft_fraction
         for key, level, verdict in warnings(found, self._meters, fraction, hard=self._hard):
-            self._meters[key] = replace(self._meters[key], noticed=level)
+            self._put(key, replace(self._meters[key], noticed=level))
             self.warnings.append((told, verdict))
 
     def _bounds(self, call: Call) -> tuple[Bound, ...]:
@@ -155,8 +191,12 @@ class Book:
     def _load(self, keys: Iterable[str]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._meters]
         found = spending.load_meters(self._store, self._connection, missing)
-        self._meters |= found
+        self._meters.update(found)
         self._before |= found
+
+    def _put(self, key: str, meter: Meter) -> None:
+        self._meters[key] = meter
+        self._touched.add(key)
 
 
 def _not_below_zero(amount: Amount) -> Amount:

@@ -35,6 +35,7 @@ from agentd.store.spending import Key
 LONGEST_SOCKET = 107
 """Bytes of a unix socket's path that Linux takes."""
 MOST_BOUNDS = 1000
+MOST_KEYS = 1000
 END_SECONDS = 5.0
 """How long the calls of a door that closes may take to be settled."""
 
@@ -76,6 +77,8 @@ class Hall:
     session: aiohttp.ClientSession
     loading: asyncio.Future[None]
     """the price list, while it is read"""
+    _keys: dict[str, Key] = field(default_factory=dict)
+    """those of the public door that were good when they were looked at"""
     _bounds: dict[tuple[Caller, str], tuple[Bound, ...]] = field(default_factory=dict)
 
     def bounds(self, caller: Caller, day: str) -> tuple[Bound, ...]:
@@ -105,17 +108,21 @@ class Hall:
     async def grant_of(self, door: Door, key_hash: str, *, is_free: bool) -> Grant:
         """What a key allows at a door. Raises Refused; StoreError.
 
-        At a run's own door a call that costs something is let in by the key alone: the books look again whether it was
-        revoked. What is free does not come to them.
+        A call that costs something is let in by a key that is known here: the books look again whether it was revoked.
+        What is free does not come to them.
         """
         if door.grant is not None:
             if not hmac.compare_digest(door.key_hash, key_hash):
                 raise refusals.no_key()
             if not is_free:
                 return door.grant
-        key = await self.writer.key(key_hash)
+        key = None if is_free else self._keys.get(key_hash)
+        key = key or await self.writer.key(key_hash)
         if key is None or key.revoked or key.door != door.name or key.expires_at <= self.clock.now():
             raise refusals.no_key()
+        if len(self._keys) > MOST_KEYS:
+            self._keys.clear()
+        self._keys[key_hash] = key
         return Grant(key.run_id, key.task_id, key.profile, key.models, key.request_extra)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from agentd.errors import StoreError
-from agentd.gateway.booking import Answer, Book, Reservation, Settlement
+from agentd.gateway.booking import Answer, Book, Known, Reservation, Settlement
 from agentd.gateway.usage import Usage
 from agentd.policy.budget_settings import Budgets
 from agentd.store import spending
@@ -29,6 +29,7 @@ LEASE_SECONDS = 60.0
 BEAT_SECONDS = 10.0
 AGAIN_SECONDS = 0.25
 """How often a call that waits for room looks again: another gateway may have given some back."""
+LINGER_SECONDS = 0.02
 MOST_AT_ONCE = 256
 LAST_TRIES = 3
 _numbers = itertools.count(1)
@@ -67,6 +68,7 @@ class Writer:
         self._waiting: list[_Waiting] = []
         self._unsettled: list[Settlement] = []
         self._open: set[str] = set()
+        self._known = Known()
         self._beat_at = -LEASE_SECONDS
         self._looked_at = 0.0
         self._thread = threading.Thread(target=self._work, name="agentd-gateway-books", daemon=True)
@@ -146,8 +148,12 @@ class Writer:
         found: list[Any] = []
         try:
             found.append(self._inbox.get(timeout=self._patience()))
+            until = time.monotonic() + LINGER_SECONDS
             while len(found) < MOST_AT_ONCE and found[-1] is not None:
-                found.append(self._inbox.get_nowait())
+                # Nobody waits for a settlement: it can go with the next reservation.
+                patient = all(isinstance(each, Settlement) for each in found)
+                left = until - time.monotonic()
+                found.append(self._inbox.get(timeout=left) if patient and left > 0 else self._inbox.get_nowait())
         except queue.Empty:
             pass
         return found
@@ -176,19 +182,20 @@ class Writer:
         try:
             with self._store.write() as connection:
                 spending.lock(self._store, connection)
-                book = Book(self._store, connection, self._budgets, self._store.clock.now())
+                book = Book(self._store, connection, self._budgets, self._store.clock.now(), self._known)
                 if self._looked_at - self._beat_at >= BEAT_SECONDS:
                     spending.beat(self._store, connection, self.gateway, LEASE_SECONDS)
                     self._sweep(connection, book)
                 if settlements:
                     book.settle(settlements)
                 said = book.reserve([each.reservation for each in waiting]) if waiting else []
-                keys = spending.load_keys(self._store, connection, (each.key_hash for each in questions))
+                keys = book.keys(each.key_hash for each in questions)
                 book.save()
         except Exception as error:  # whatever it is, the thread must go on: settlements are owed
             problem = error if isinstance(error, StoreError) else StoreError(f"the gateway's books: {error!r}")
             answers = [(each.future, problem) for each in (*waiting, *questions, *(flushes or ()))]
             self._waiting = []
+            self._known = Known()
             # Nobody knows whether the transaction stands: what it may have admitted goes no further.
             self._unsettled = [*settlements, *(_unused(each.reservation) for each in waiting)]
             _resolve(answers)

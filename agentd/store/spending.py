@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from agentd.policy.budgets import Amount, Meter
 from agentd.store import schema
@@ -94,6 +94,17 @@ def lock(store: Store, connection: Connection) -> None:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
 
 
+def seen(store: Store, connection: Connection) -> tuple[int, int] | None:
+    """Changes when anybody else has written since; None where that cannot be told.
+
+    https://www.sqlite.org/pragma.html#pragma_data_version
+    """
+    if not store.is_sqlite:
+        return None
+    driver = _driver(connection)
+    return id(driver), int(driver.execute("PRAGMA data_version").fetchone()[0])
+
+
 def marks(store: Store, count: int) -> str:
     """Places for so many values in a statement of the driver's."""
     return ", ".join(["?" if store.is_sqlite else "%s"] * count)
@@ -103,7 +114,7 @@ def load_meters(store: Store, connection: Connection, scopes: Iterable[str]) -> 
     """The meters of these scopes; those that have none yet stand at zero."""
     wanted = tuple(dict.fromkeys(scopes))
     statement = f"SELECT scope, {_METER} FROM meters WHERE scope IN ({marks(store, len(wanted))})"
-    found = {row[0]: _meter(row) for row in connection.exec_driver_sql(statement, wanted)} if wanted else {}
+    found = {row[0]: _meter(row) for row in _driver(connection).execute(statement, wanted)} if wanted else {}
     return {scope: found.get(scope, Meter()) for scope in wanted}
 
 
@@ -123,21 +134,21 @@ def save_meters(store: Store, connection: Connection, meters: Mapping[str, Meter
         for scope, meter in meters.items()
     ]
     if rows:
-        connection.exec_driver_sql(statement, rows)
+        _driver(connection).cursor().executemany(statement, rows)
 
 
 def all_meters(store: Store) -> dict[str, Meter]:
     """Every meter by its scope."""
     with store.read() as connection:
         rows = connection.exec_driver_sql(f"SELECT scope, {_METER} FROM meters ORDER BY scope")
-        return {row[0]: _meter(row) for row in rows}
+        return {row[0]: _meter(tuple(row)) for row in rows}
 
 
 def add_calls(store: Store, connection: Connection, calls: Sequence[Call]) -> None:
     """Insert rows."""
     if calls:
         statement = f"INSERT INTO spend ({_COLUMNS}) VALUES ({marks(store, len(Call._fields))})"
-        connection.exec_driver_sql(statement, [tuple(call) for call in calls])
+        _driver(connection).cursor().executemany(statement, calls)
 
 
 def change_calls(store: Store, connection: Connection, calls: Sequence[Call]) -> None:
@@ -146,7 +157,7 @@ def change_calls(store: Store, connection: Connection, calls: Sequence[Call]) ->
         mark = marks(store, 1)
         statement = f"UPDATE spend SET {', '.join(f'{name} = {mark}' for name in _CHANGED)} WHERE call_id = {mark}"
         rows = [(*(getattr(call, name) for name in _CHANGED), call.call_id) for call in calls]
-        connection.exec_driver_sql(statement, rows)
+        _driver(connection).cursor().executemany(statement, rows)
 
 
 def load_calls(store: Store, connection: Connection, call_ids: Sequence[str]) -> dict[str, Call]:
@@ -154,7 +165,7 @@ def load_calls(store: Store, connection: Connection, call_ids: Sequence[str]) ->
     if not call_ids:
         return {}
     statement = f"SELECT {_COLUMNS} FROM spend WHERE call_id IN ({marks(store, len(call_ids))})"
-    return {row[0]: Call(*row) for row in connection.exec_driver_sql(statement, tuple(call_ids))}
+    return {row[0]: Call(*row) for row in _driver(connection).execute(statement, tuple(call_ids))}
 
 
 def open_calls(connection: Connection) -> list[Call]:
@@ -200,7 +211,7 @@ def load_keys(store: Store, connection: Connection, hashes: Iterable[str]) -> di
         "SELECT key_hash, run_id, task_id, profile, models, request_extra, door, expires_at, revoked "
         f"FROM gateway_keys WHERE key_hash IN ({marks(store, len(wanted))})"
     )
-    return {row[0]: _key(row) for row in connection.exec_driver_sql(statement, wanted)}
+    return {row[0]: _key(row) for row in _driver(connection).execute(statement, wanted)}
 
 
 def revoke(store: Store, *, run_id: str | None = None, key_hash: str | None = None) -> int:
@@ -255,13 +266,16 @@ def count_calls(store: Store) -> int:
         return int(connection.execute(select(func.count()).select_from(schema.spend)).scalar_one())
 
 
-def _meter(row: Row[Any]) -> Meter:
-    values = tuple(row)
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection, within the transaction: sqlite3's and psycopg's are alike in what is used here."""
+    return connection.connection.driver_connection
+
+
+def _meter(values: Sequence[Any]) -> Meter:
     return Meter(Amount(*values[1:4]), Amount(*values[4:7]), values[7])
 
 
-def _key(row: Row[Any]) -> Key:
-    values = tuple(row)
+def _key(values: Sequence[Any]) -> Key:
     return Key(
         key_hash=values[0],
         run_id=values[1],

@@ -335,7 +335,7 @@ async def test_a_store_that_is_locked_is_503_and_nothing_goes_out(
 
 async def test_a_socket_path_that_is_too_long_is_named(store: Store, model: ScriptedModel, tmp_path: Path) -> None:
     socket = tmp_path / ("x" * 120)
-    with pytest.raises(ConfigurationError, match="x{120}: the path of a socket may have 107 bytes"):
+    with pytest.raises(ConfigurationError, match=r"x{120}: the path of a socket may have 107 bytes"):
         async with a_run(store, inference(model.base_url("r1", "steps")), socket=socket):
             pass
     assert spending.revoke(store, run_id="run-1") == 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -34,7 +36,6 @@ from tests.gateway.world import (
 )
 
 RESERVED_OUTPUT = 50
-DAY = timedelta(days=1)
 
 
 def body_of(dialect: str, *, stream: bool = False) -> dict[str, Any]:
@@ -270,3 +271,25 @@ async def test_a_scripted_fault_is_followed_by_a_good_answer(store: Store, step:
     assert status == 200
     assert b"fine" in body
     assert [call.state for call in spending.calls_of(store)] == ["settled"] * 2
+
+
+async def test_what_the_store_does_not_take_now_is_counted_later(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.store.spending.BUSY_SECONDS", 0.1)
+    other = sqlite3.connect(tmp_path / "state" / "agentd.db", isolation_level=None, check_same_thread=False)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        other.execute("BEGIN IMMEDIATE")
+        return web.json_response({"usage": {"prompt_tokens": 7, "completion_tokens": 3}})
+
+    with serving(answer) as service:
+        async with a_run(store, inference(service.url)) as run:
+            assert (await run.ask(PATHS["chat"], body_of("chat")))[0] == 200
+            await asyncio.sleep(0.5)
+            assert [call.state for call in spending.calls_of(store)] == ["open"]
+            other.rollback()
+            call = await only_call(store)
+    other.close()
+    assert (call.input_tokens, call.output_tokens, call.estimated) == (7, 3, 0)
+    assert spending.all_meters(store)["run:run-1"].reserved.calls == 0

@@ -181,9 +181,11 @@ async def a_run(
     connector = aiohttp.UnixConnector(str(socket)) if socket else None
     try:
         wanted = grant or Grant("run-1", "P0-01", "build")
-        async with gateway.opened(wanted, notices.append, socket) as access:
-            async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-                yield Run(access, notices, gateway, session)
+        async with (
+            gateway.opened(wanted, notices.append, socket) as access,
+            aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        ):
+            yield Run(access, notices, gateway, session)
     finally:
         await asyncio.to_thread(gateway.close)
 
