@@ -174,9 +174,11 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")
 
 
-def test_a_real_agent_finds_no_real_key(there: Installation, model: ScriptedModel) -> None:
-    look = [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 look.py"}]
-    model.script("work", [*look, *STEPS])
+LOOKING = [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 look.py"}]
+
+
+def test_a_real_agent_finds_no_real_key(there: Installation, model: ScriptedModel, agent: str) -> None:
+    script(model, agent, [*LOOKING, *STEPS])
     there.issue("Greet the world")
     [run] = there.once()["runs"]
     assert run["state"] == "in_review"
@@ -191,18 +193,16 @@ def test_a_real_agent_finds_no_real_key(there: Installation, model: ScriptedMode
 
 @pytest.mark.parametrize("agent", ["claude"], indirect=True)
 def test_without_the_gateway_an_agent_finds_the_key(there: Installation, model: ScriptedModel) -> None:
-    model.script("work", [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 look.py"}, *STEPS])
-    settings = there.folder / "agentd.toml"
-    settings.write_text("gateway.enabled = false\n" + settings.read_text())
+    configure(there, "claude", "gateway.enabled = false")
+    model.script("work", [*LOOKING, *STEPS])
     there.issue("Greet the world")
     there.once()
     assert any(CANARY in str(request.body) for request in model.requests()), "the look is worth something"
 
 
-def test_a_real_agent_is_stopped_at_its_token_budget(there: Installation, model: ScriptedModel) -> None:
+def test_a_real_agent_is_stopped_at_its_token_budget(there: Installation, model: ScriptedModel, agent: str) -> None:
+    configure(there, agent, "budgets.run.tokens = 300_000")
     model.script("work", [{"shell": "date", "usage": {"input": 60_000, "output": 100}, "times": -1}])
-    settings = there.folder / "agentd.toml"
-    settings.write_text("budgets.run.tokens = 300_000\n" + settings.read_text())
     number = there.issue("Greet the world")
     [run] = there.once(check=1)["runs"]
     assert run["state"] == "halted"
