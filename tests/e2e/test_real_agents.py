@@ -147,7 +147,7 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
     there.issue("Greet the world")
     there.run("start")
     try:
-        wait_for(lambda: written(there.folder, "worktrees/alice/widget/*", "here.txt"))
+        wait_for(lambda: written(there.folder, "worktrees/alice/widget/*", "here.txt"), 120)
         [run] = there.status()["running"]
         assert left_running(run["run_id"])
     finally:
