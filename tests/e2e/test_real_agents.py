@@ -18,13 +18,15 @@ from tests.agents.real import AGENTS, INSTALLED, SUBMIT, left_running, profile_o
 from tests.e2e.conftest import Installation, environment, written
 from tests.e2e.test_restart import wait_for
 
-pytestmark = pytest.mark.real_agents
+pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(600)]
 
 STEPS: list[dict[str, Any]] = [
     {"shell": "cat README.md"},
     {"write": {"path": "greeting.py", "content": "print('hello, world')\n"}},
     {"text": "greeting.py prints the greeting."},
 ]
+RUN_SECONDS = 400
+"""Deep Agents alone takes a minute to start on a busy machine."""
 VERIFY = "python3 greeting.py | grep -qx 'hello, world'"
 
 
@@ -84,7 +86,7 @@ def test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent(
     there: Installation, model: ScriptedModel, agent: str
 ) -> None:
     number = there.issue("Greet the world", "greeting.py must print the greeting.")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     [pull] = there.pulls()
     [file] = there.get(f"/pulls/{pull['number']}/files")
@@ -105,7 +107,7 @@ def test_a_real_agent_takes_its_session_up_again_after_a_failed_verify(
     wrong = {"write": {"path": "greeting.py", "content": "print('hullo')\n"}}
     model.script("work", [wrong, {"text": "I chose hullo."}, *STEPS])
     there.issue("Greet the world")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     [file] = there.get(f"/pulls/{there.pulls()[0]['number']}/files")
     assert "+print('hello, world')" in file["patch"]
@@ -123,7 +125,7 @@ def test_the_policy_judges_every_command_of_a_real_agent(there: Installation, mo
     refused = {"shell": "env > greeting.py; python3 -c 'pass'"}
     script(model, agent, [refused, *STEPS])
     there.issue("Greet the world")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     events = [json.loads(line) for path in there.folder.rglob("events.jsonl") for line in path.read_text().splitlines()]
     decided = [event["data"] for event in events if event["event_type"] == "policy_decided"]
@@ -136,7 +138,7 @@ def test_a_real_agent_whose_model_says_nothing_is_ended(there: Installation, mod
     configure(there, agent, "agent_silence_minutes = 0.1")
     model.script("work", [{"hang": True}])
     there.issue("Greet the world")
-    [run] = there.once(check=None)["runs"]
+    [run] = there.once(check=None, timeout=RUN_SECONDS)["runs"]
     assert "agent_silence_minutes" in run["reason"]
     assert left_running(run["run_id"]) == []
 
@@ -154,5 +156,5 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
         there.run("stop", "--now")
     assert left_running(run["run_id"]) == []
     model.script("work", STEPS)
-    [again] = there.once()["runs"]
+    [again] = there.once(timeout=RUN_SECONDS)["runs"]
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")
