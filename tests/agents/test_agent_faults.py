@@ -58,7 +58,7 @@ FEWER_RETRIES: dict[str, dict[str, Any]] = {
 STARTS_SLOWLY = ("opencode", "opencode-acp", "deepagents", "mini")
 SILENCE_SECONDS = 6.0
 AT_ONCE = {"deepagents": 1}
-"""Runs of one agent side by side, else two: most of them wait. Deep Agents keeps both processors busy when it starts."""
+"""Runs of one agent side by side, else two, most of which wait. Deep Agents keeps two processors busy at its start."""
 
 
 @pytest.fixture(scope="module")
