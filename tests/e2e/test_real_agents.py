@@ -18,7 +18,7 @@ from tests.agents.real import AGENTS, INSTALLED, SUBMIT, left_running, profile_o
 from tests.e2e.conftest import Installation, environment, written
 from tests.e2e.test_restart import wait_for
 
-pytestmark = pytest.mark.real_agents
+pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(600)]
 
 STEPS: list[dict[str, Any]] = [
     {"shell": "cat README.md"},
@@ -41,6 +41,8 @@ for path in (path for top in tops for path in pathlib.Path(top).rglob("*")):
         print(path, found.decode(errors="replace"))
 """
 """What a curious agent would run: prints every real key that it can find."""
+RUN_SECONDS = 400
+"""Deep Agents alone takes a minute to start on a busy machine."""
 VERIFY = "python3 greeting.py | grep -qx 'hello, world'"
 
 
@@ -100,7 +102,7 @@ def test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent(
     there: Installation, model: ScriptedModel, agent: str
 ) -> None:
     number = there.issue("Greet the world", "greeting.py must print the greeting.")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     [pull] = there.pulls()
     [file] = there.get(f"/pulls/{pull['number']}/files")
@@ -121,7 +123,7 @@ def test_a_real_agent_takes_its_session_up_again_after_a_failed_verify(
     wrong = {"write": {"path": "greeting.py", "content": "print('hullo')\n"}}
     model.script("work", [wrong, {"text": "I chose hullo."}, *STEPS])
     there.issue("Greet the world")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     [file] = there.get(f"/pulls/{there.pulls()[0]['number']}/files")
     assert "+print('hello, world')" in file["patch"]
@@ -139,7 +141,7 @@ def test_the_policy_judges_every_command_of_a_real_agent(there: Installation, mo
     refused = {"shell": "env > greeting.py; python3 -c 'pass'"}
     script(model, agent, [refused, *STEPS])
     there.issue("Greet the world")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     events = [json.loads(line) for path in there.folder.rglob("events.jsonl") for line in path.read_text().splitlines()]
     decided = [event["data"] for event in events if event["event_type"] == "policy_decided"]
@@ -152,7 +154,7 @@ def test_a_real_agent_whose_model_says_nothing_is_ended(there: Installation, mod
     configure(there, agent, "agent_silence_minutes = 0.1")
     model.script("work", [{"hang": True}])
     there.issue("Greet the world")
-    [run] = there.once(check=None)["runs"]
+    [run] = there.once(check=None, timeout=RUN_SECONDS)["runs"]
     assert "agent_silence_minutes" in run["reason"]
     assert left_running(run["run_id"]) == []
 
@@ -163,14 +165,14 @@ def test_a_real_agent_is_gone_with_a_stop(there: Installation, model: ScriptedMo
     there.issue("Greet the world")
     there.run("start")
     try:
-        wait_for(lambda: written(there.folder, "worktrees/alice/widget/*", "here.txt"))
+        wait_for(lambda: written(there.folder, "worktrees/alice/widget/*", "here.txt"), 120)
         [run] = there.status()["running"]
         assert left_running(run["run_id"])
     finally:
         there.run("stop", "--now")
     assert left_running(run["run_id"]) == []
     model.script("work", STEPS)
-    [again] = there.once()["runs"]
+    [again] = there.once(timeout=RUN_SECONDS)["runs"]
     assert (again["run_id"], again["state"]) == (run["run_id"], "in_review")
 
 
@@ -180,7 +182,7 @@ LOOKING = [{"write": {"path": "look.py", "content": LOOK}}, {"shell": "python3 l
 def test_a_real_agent_finds_no_real_key(there: Installation, model: ScriptedModel, agent: str) -> None:
     script(model, agent, [*LOOKING, *STEPS])
     there.issue("Greet the world")
-    [run] = there.once()["runs"]
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "in_review"
     told = [str(request.body) for request in model.requests()]
     assert any("LOOKED [(" in body for body in told), "it did look"
@@ -204,7 +206,7 @@ def test_a_real_agent_is_stopped_at_its_token_budget(there: Installation, model:
     configure(there, agent, "budgets.run.tokens = 300_000")
     model.script("work", [{"shell": "date", "usage": {"input": 60_000, "output": 100}, "times": -1}])
     number = there.issue("Greet the world")
-    [run] = there.once(check=1)["runs"]
+    [run] = there.once(check=1, timeout=RUN_SECONDS)["runs"]
     assert run["state"] == "halted"
     assert "tokens" in run["reason"]
     asked = [request for request in model.requests() if request.step is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from .acp_tools import KINDS, output_of, wish_of
 from .approval import Judge, Wish
 from .files import Outside, read_text, write_text
 from .options import Order, order
@@ -18,13 +19,6 @@ from .telling import Speech, denied, tell
 
 CAPABILITIES = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": False}
 
-KINDS = {"execute": "shell", "edit": "edit", "delete": "edit", "move": "edit", "read": "read", "search": "read"}
-"""The protocol's kinds of tools in agentd's words; the others are "other", or "net"."""
-
-HARMLESS = ("read", "search", "think", "switch_mode")
-"""Kinds that neither run nor write anything; "other" may be anything, leaving the workspace for one."""
-
-PATH_FIELDS = ("filePath", "file_path", "path", "filepath", "absolute_path")
 ENDED = ("completed", "failed")
 
 STOPPED = {
@@ -97,14 +91,14 @@ class Client:
             self._tell_call(call_id)
         if status in ENDED:
             del self._calls[call_id]
-            answered = next((each for each in self._answered if each[0] == _wish(call)), None)
+            answered = next((each for each in self._answered if each[0] == wish_of(call)), None)
             refused = answered[1] if answered else ""
-            tell("tool_result", id=call_id, ok=status == "completed" and not refused, output=_output(call))
+            tell("tool_result", id=call_id, ok=status == "completed" and not refused, output=output_of(call))
             if answered:
                 self._answered.remove(answered)
             elif status == "completed":
                 # It should have asked. What the policy allows is no harm done.
-                self.bypassed = self.bypassed or self._judge.refusal(_wish(call))
+                self.bypassed = self.bypassed or self._judge.refusal(wish_of(call))
 
     def _tell_call(self, call_id: str) -> None:
         if call_id in self._told:
@@ -126,8 +120,8 @@ class Client:
         call |= news
         if call_id in self._calls:
             self._tell_call(call_id)
-        reason = self._judge.refusal(_wish(call))
-        self._answered.append((_wish(call), reason))
+        reason = self._judge.refusal(wish_of(call))
+        self._answered.append((wish_of(call), reason))
         if reason:
             self.speech.flush()
             denied(call_id, reason)
@@ -256,28 +250,6 @@ def _end(client: Client, reason: str) -> int:
     kind, message = STOPPED.get(reason, ("failed", f"the turn stopped: {reason}"))
     tell("error", kind=kind, message=message)
     return 1
-
-
-def _wish(call: Message) -> Wish:
-    given = call.get("rawInput")
-    fields = given if isinstance(given, dict) else {}
-    kind = call.get("kind")
-    if kind == "fetch":
-        return Wish(is_fetch=True)
-    command = fields.get("command", fields.get("cmd"))
-    if kind == "execute" or command:
-        return Wish(command if isinstance(command, (str, list)) else None, is_command=True)
-    if kind in HARMLESS:
-        return Wish()
-    named = [fields.get(name) for name in PATH_FIELDS]
-    named += [place.get("path") for place in call.get("locations") or () if isinstance(place, dict)]
-    return Wish(paths=tuple(dict.fromkeys(str(path) for path in named if path)))
-
-
-def _output(call: Message) -> str:
-    parts = [part.get("content") for part in call.get("content") or () if isinstance(part, dict)]
-    texts = [str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part]
-    return "\n".join(texts) or str(call.get("rawOutput") or "")
 
 
 def _said(refusal: Refused) -> str:
