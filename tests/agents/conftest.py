@@ -31,7 +31,8 @@ def launch_of() -> LaunchOf:
     def launch(
         adapter: str, base_env: dict[str, str] | None = None, spec: dict[str, Any] | None = None, **profile: Any
     ) -> Launch:
-        chosen = Profile(name="p", adapter=adapter, **profile)
+        needed = {"model": "openai:m"} if adapter == "builtin" else {}
+        chosen = Profile(name="p", adapter=adapter, **(needed | profile))
         fields = {**vars(SPEC), "profile": chosen, "base_env": {"PATH": "/usr/bin"} | (base_env or {}), **(spec or {})}
         return adapter_of(chosen).launch(LaunchSpec(**fields))
 

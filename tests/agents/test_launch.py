@@ -111,7 +111,7 @@ def test_the_prompt_comes_by_exactly_one_way(launch_of, case: str) -> None:
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 def test_a_found_program_is_started_by_its_full_path(launch_of, adapter: str) -> None:
     found = Found(Path("/opt/agent"), Path("/opt/real/agent"), frozenset({"--stdin"}))
-    assert launch_of(adapter, command=("agent",), model="openai:m", spec={"found": found}).argv[0] == "/opt/agent"
+    assert launch_of(adapter, command=("agent",), spec={"found": found}).argv[0] == "/opt/agent"
 
 
 HOOK_FILES = {
