@@ -1,8 +1,10 @@
-"""A launch of any profile without an agent to run it."""
+"""A launch of any profile without an agent to run it, and the built-in agent at work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from agentd.agents import Launch, LaunchSpec, adapter_of
 from agentd.model import Profile
+from agentd.practice.model import ScriptedModel
+from tests.agents.builtin_rig import DIALECTS, PERSON, Rig
 
 SPEC = LaunchSpec(
     prompt="fix it",
@@ -37,3 +41,22 @@ def launch_of() -> LaunchOf:
         return adapter_of(chosen).launch(LaunchSpec(**fields))
 
     return launch
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with ScriptedModel() as model:
+        made = Rig(tmp_path, model)
+        (tmp_path / "home").mkdir()
+        made.workspace.mkdir()
+        (made.workspace / "a.txt").write_text("one\ntwo\ntwo\n")
+        script = "git init -q && git add . && git commit -qm start"
+        subprocess.run(["sh", "-c", script], cwd=made.workspace, env={**os.environ, **PERSON}, check=True)
+        yield made
+
+
+@pytest.fixture(params=DIALECTS)
+def either(request: pytest.FixtureRequest, rig: Rig) -> Rig:
+    """In each dialect."""
+    rig.dialect = request.param
+    return rig
