@@ -12,10 +12,14 @@ from agentd.doctor import workspaces
 from agentd.errors import ConfigurationError
 from agentd.git.mirror import Mirror
 from agentd.git.runner import Author
-from agentd.run.layout import layout_for
+from agentd.model import Profile
+from agentd.run.layout import layout_for, layout_problem
 from agentd.sandbox import overlay
 from agentd.sandbox.overlay import overlay_problem
 from agentd.sandbox.profile import SandboxSpec, checked
+
+PLAIN = Profile(name="plain", adapter="command")
+TRUSTED = PLAIN.model_copy(update={"trusted": True})
 
 
 @pytest.fixture(autouse=True)
@@ -42,21 +46,30 @@ def refused(tmp_path: Path) -> None:
 
 
 def test_an_overlay_is_tried_and_leaves_nothing(tmp_path: Path, mirror: Mirror) -> None:
-    assert layout_for(settings(tmp_path, "auto"), mirror, is_sandboxed=True) == "overlay"
+    assert layout_for(settings(tmp_path, "auto"), mirror, PLAIN, is_sandboxed=True) == "overlay"
     assert list((tmp_path / "work").iterdir()) == []
     assert [path for path in mirror.bases.iterdir() if path.is_dir()] == []
 
 
 def test_where_it_does_not_work_auto_is_a_clone_and_overlay_an_error(tmp_path: Path, mirror: Mirror) -> None:
     refused(tmp_path)
-    assert layout_for(settings(tmp_path, "auto"), mirror, is_sandboxed=True) == "clone"
+    assert layout_for(settings(tmp_path, "auto"), mirror, PLAIN, is_sandboxed=True) == "clone"
     with pytest.raises(ConfigurationError, match=r"layout = overlay: no overlay can be mounted here: .*work"):
-        layout_for(settings(tmp_path, "overlay"), mirror, is_sandboxed=True)
+        layout_for(settings(tmp_path, "overlay"), mirror, PLAIN, is_sandboxed=True)
 
 
-@pytest.mark.parametrize("layout", ["auto", "overlay"])
+def test_a_worktree_is_had_by_trusted_profiles_that_ask_for_it(tmp_path: Path, mirror: Mirror) -> None:
+    asked = settings(tmp_path, "worktree")
+    assert layout_for(asked, mirror, TRUSTED, is_sandboxed=True) == "worktree"
+    with pytest.raises(ConfigurationError, match="profile 'plain' has not trusted = true"):
+        layout_for(asked, mirror, PLAIN, is_sandboxed=True)
+    assert layout_problem(asked, mirror) == "", "it is the profile's matter, not the host's"
+    assert layout_for(settings(tmp_path, "auto"), mirror, TRUSTED, is_sandboxed=True) != "worktree"
+
+
+@pytest.mark.parametrize("layout", ["auto", "overlay", "worktree"])
 def test_without_a_sandbox_it_is_a_clone(tmp_path: Path, mirror: Mirror, layout: str) -> None:
-    assert layout_for(settings(tmp_path, layout, "none"), mirror, is_sandboxed=False) == "clone"
+    assert layout_for(settings(tmp_path, layout, "none"), mirror, PLAIN, is_sandboxed=False) == "clone"
 
 
 @pytest.mark.parametrize(
