@@ -65,6 +65,8 @@ class Known:
     keys: dict[str, Key] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     """those on their way"""
+    bounds: dict[tuple[Caller, str], tuple[Bound, ...]] = field(default_factory=dict)
+    """of a caller on a day; they only come from the settings"""
 
 
 class Book:
@@ -77,11 +79,13 @@ class Book:
         self._store, self._connection, self._budgets, self._now = store, connection, budgets, now
         self._known = known
         seen = spending.seen(store, connection)
-        if seen is None or seen != known.seen or len(known.meters) + len(known.keys) > MOST_KNOWN:
+        if seen is None or seen != known.seen or len(known.meters) > MOST_KNOWN:
             known.seen, known.said = seen, spending.enforcement(connection)
             known.meters.clear()
             known.keys.clear()
             known.calls.clear()
+        if len(known.bounds) > MOST_KNOWN:
+            known.bounds.clear()
         self._hard = budgets.hard_limits_enabled if known.said is None else known.said
         self._meters = known.meters
         self._before = dict(known.meters)
@@ -186,7 +190,10 @@ class Book:
             self.warnings.append((told, verdict))
 
     def _bounds(self, call: Call) -> tuple[Bound, ...]:
-        return bounds(self._budgets, Caller(call.run_id, call.task_id, call.profile, call.model), call.day)
+        of = (Caller(call.run_id, call.task_id, call.profile, call.model), call.day)
+        if of not in self._known.bounds:
+            self._known.bounds[of] = bounds(self._budgets, *of)
+        return self._known.bounds[of]
 
     def _load(self, keys: Iterable[str]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._meters]
