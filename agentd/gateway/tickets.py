@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Slip:
     def row(self, gateway: str, clock: Clock, day: str) -> Call:
         """The row that holds the reservation."""
         return Call(
-            call_id=uuid.uuid4().hex,
+            call_id=new_call_id(),
             gateway=gateway,
             run_id=self.grant.run_id,
             task_id=self.grant.task_id,
@@ -64,6 +64,11 @@ class Slip:
             started_at=clock.now().isoformat(),
             finished_at=None,
         )
+
+
+def new_call_id() -> str:
+    """32 hex digits, later ones behind earlier ones, so that new rows stand together on the disk."""
+    return f"{time.time_ns() // 1000:014x}{secrets.token_hex(9)}"
 
 
 def slip_of(
