@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -166,6 +167,7 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
     model = {"model": "openai/bench", "api_base": f"{base}/v1", "api_key": "sk-bench"}
     config = {"model_list": [{"model_name": "bench", "litellm_params": model}]}
     (folder / "litellm.json").write_text(json.dumps(config))
+    key = f"sk-{secrets.token_hex(32)}"
     command = [
         str(program),
         "--config",
@@ -181,6 +183,7 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MASTER_KEY": key,
     }
     began = time.perf_counter()
     with _process(command, environ, folder) as process:
@@ -190,7 +193,7 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
                 return
             time.sleep(0.2)
         seconds = time.perf_counter() - began
-        yield Target("litellm", f"http://127.0.0.1:{port}", "x", psutil.Process(process.pid), seconds), ""
+        yield Target("litellm", f"http://127.0.0.1:{port}", key, psutil.Process(process.pid), seconds), ""
 
 
 def _litellm_program() -> tuple[Path | None, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -141,7 +141,7 @@ class Book:
                 self._known.calls[each.call.call_id] = each.call
                 for bound in each.bounds:
                     meter = self._meters[bound.key]
-                    self._put(bound.key, Meter(meter.used, meter.reserved + each.call.amount, meter.noticed))
+                    self._put(bound.key, Meter(meter.used, meter.reserved.plus(each.call.amount), meter.noticed))
         return answers
 
     def keys(self, hashes: Iterable[str]) -> Mapping[str, Key]:
@@ -176,17 +176,17 @@ class Book:
     def _move(self, found: tuple[Bound, ...], before: Call, after: Call) -> None:
         was_open = before.state == "open"
         returned = before.amount if was_open else NOTHING
-        used = after.amount if was_open else after.amount - before.amount
+        used = after.amount if was_open else after.amount.minus(before.amount)
         for bound in found:
             meter = self._meters[bound.key]
-            reserved = _not_below_zero(meter.reserved - returned)
-            self._put(bound.key, Meter(meter.used + used, reserved, meter.noticed))
+            reserved = _not_below_zero(meter.reserved.minus(returned))
+            self._put(bound.key, Meter(meter.used.plus(used), reserved, meter.noticed))
         self._changed.append(after)
 
     def _warn(self, found: tuple[Bound, ...], told: Told) -> None:
         fraction = self._budgets.soft_fraction
         for key, level, verdict in warnings(found, self._meters, fraction, hard=self._hard):
-            self._put(key, replace(self._meters[key], noticed=level))
+            self._put(key, self._meters[key]._replace(noticed=level))
             self.warnings.append((told, verdict))
 
     def _bounds(self, call: Call) -> tuple[Bound, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from agentd.clock import Clock
 from agentd.config import Dialect, GatewaySettings
@@ -112,7 +114,9 @@ class Ticket:
         call = self.call
         self.send(Settlement(call.call_id, self.status, usage, nano, estimated, self.told))
         seconds = time.monotonic() - self._began
-        self.metrics.settled(call.dialect, call.upstream, self.status, usage, nano, seconds, estimated=estimated)
+        count = partial(self.metrics.settled, call.dialect, call.upstream, self.status, usage, nano, seconds)
+        # The client is waiting for the end of its answer.
+        asyncio.get_running_loop().call_soon(partial(count, estimated=estimated))
 
     def _usage(self) -> tuple[Usage, bool]:
         """What was used, and whether that is only an estimate: unknown usage is what was reserved, never nothing."""

@@ -70,6 +70,7 @@ class Writer:
         self.gateway = gateway_id()
         self._store, self._budgets = metering(store), budgets
         self._own_engine = self._store is not store
+        self._books = spending.Transactions(self._store)
         self._inbox: queue.SimpleQueue[_Waiting | _Question | _Flush | _Wake | None] = queue.SimpleQueue()
         self._settled: deque[Settlement] = deque()
         self._will_wake = False
@@ -155,11 +156,12 @@ class Writer:
             if self._unsettled:
                 self._transact(self._unsettled, [], [])
         self._leave()
+        self._books.close()
 
     def _leave(self) -> None:
         with suppress(StoreError):
             if not self._open:
-                with self._store.write() as connection:
+                with self._books.transaction() as connection:
                     spending.leave(connection, [self.gateway])
 
     def _gather(self) -> list[Any]:
@@ -195,8 +197,7 @@ class Writer:
         answers: list[tuple[asyncio.Future[Any], Any]] = []
         self._looked_at = time.monotonic()
         try:
-            with self._store.write() as connection:
-                spending.lock(self._store, connection)
+            with self._books.transaction() as connection:
                 book = Book(self._store, connection, self._budgets, self._store.clock.now(), self._known)
                 if self._looked_at - self._beat_at >= BEAT_SECONDS:
                     spending.beat(self._store, connection, self.gateway, LEASE_SECONDS)
