@@ -74,7 +74,7 @@ def _rows(
         note = f"{ours[kind]:.0f} calls/s with {CONNECTIONS} connections, direct {direct[kind]:.0f}"
         if theirs:
             ratio = theirs[kind] / ours[kind]
-            rows.append(Row(f"litellm / gateway, {kind}", ratio, "x", 0.05, f"{note}, litellm {theirs[kind]:.0f}"))
+            rows.append(Row(f"litellm/gateway {kind}", ratio, "x", 0.05, f"{note}, litellm {theirs[kind]:.0f}"))
         else:
             print(f"gateway, {kind}: {note}; {missing}")
     beside = f"litellm {_megabytes(litellm):.0f} MB" if litellm else missing
@@ -186,7 +186,7 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
         "LITELLM_MASTER_KEY": key,
     }
     began = time.perf_counter()
-    with _process(command, environ, folder) as process:
+    with _process(command, environ, folder, said=subprocess.DEVNULL) as process:  # a full pipe would stop it
         while not _answers(port):
             if process.poll() is not None or time.perf_counter() - began > 180:
                 yield None, "litellm did not start"
@@ -214,9 +214,11 @@ def _litellm_program() -> tuple[Path | None, str]:
 
 
 @contextmanager
-def _process(command: list[str], environ: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+def _process(
+    command: list[str], environ: Mapping[str, str], folder: Path, said: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        command, env=dict(environ), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env=dict(environ), cwd=folder, stdout=said, stderr=subprocess.DEVNULL, text=True
     )
     try:
         yield process
