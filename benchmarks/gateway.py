@@ -25,11 +25,15 @@ import aiohttp
 import psutil
 from aiohttp import web
 
+from agentd.clock import SystemClock
+from agentd.store import spending
+from agentd.store.connection import open_store
 from benchmarks.rows import Row
 
 LITELLM = "litellm[proxy]==1.106.2"
 CHUNKS = 20
 CALLS, CALLS_AT_ONCE, CONNECTIONS = 400, 1600, 16
+MANY, CLIENTS = 10_000, 32
 ROUNDS = 3
 """Each measured in turn with the others, so that a busy moment does not hit one alone."""
 USAGE = {"prompt_tokens": 100, "completion_tokens": CHUNKS, "total_tokens": 100 + CHUNKS}
@@ -57,7 +61,7 @@ def added() -> list[Row]:
     ):
         targets = [Target("direct", base, ""), gateway, *([litellm] if litellm else [])]
         figures = asyncio.run(_measured(targets))
-        return _rows(figures, gateway, litellm, missing)
+        return [*_rows(figures, gateway, litellm, missing), asyncio.run(_counted(Path(folder) / "state", gateway))]
 
 
 def _rows(
@@ -82,6 +86,22 @@ def _rows(
     beside = f"litellm {litellm.start_seconds:.1f} s" if litellm else missing
     rows.append(Row("gateway start", gateway.start_seconds, "s", 3, beside))
     return rows
+
+
+async def _counted(state: Path, gateway: Target) -> Row:
+    """How many of MANY calls by CLIENTS clients are not in the store with their tokens."""
+    store = open_store("", state, SystemClock())
+    before = spending.all_meters(store)["run:bench"].used
+    began = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        clients = (_calls(session, gateway, MANY // CLIENTS, stream=False) for _ in range(CLIENTS))
+        made = sum(len(times) for times in await asyncio.gather(*clients))
+    seconds = time.perf_counter() - began
+    await asyncio.sleep(1)
+    used = spending.all_meters(store)["run:bench"].used.minus(before)
+    rows = spending.count_calls(store) - before.calls
+    missing = max(abs(made - rows), abs(made - used.calls), abs(made - used.tokens / USAGE["total_tokens"]))
+    return Row("gateway, calls not counted", missing, "", 0, f"of {made} by {CLIENTS} clients, in {seconds:.0f} s")
 
 
 async def _measured(targets: list[Target]) -> dict[str, dict[str, float]]:
