@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -24,11 +25,15 @@ import aiohttp
 import psutil
 from aiohttp import web
 
+from agentd.clock import SystemClock
+from agentd.store import spending
+from agentd.store.connection import open_store
 from benchmarks.rows import Row
 
 LITELLM = "litellm[proxy]==1.106.2"
 CHUNKS = 20
 CALLS, CALLS_AT_ONCE, CONNECTIONS = 400, 1600, 16
+MANY, CLIENTS = 10_000, 32
 ROUNDS = 3
 """Each measured in turn with the others, so that a busy moment does not hit one alone."""
 USAGE = {"prompt_tokens": 100, "completion_tokens": CHUNKS, "total_tokens": 100 + CHUNKS}
@@ -56,7 +61,7 @@ def added() -> list[Row]:
     ):
         targets = [Target("direct", base, ""), gateway, *([litellm] if litellm else [])]
         figures = asyncio.run(_measured(targets))
-        return _rows(figures, gateway, litellm, missing)
+        return [*_rows(figures, gateway, litellm, missing), asyncio.run(_counted(Path(folder) / "state", gateway))]
 
 
 def _rows(
@@ -73,7 +78,7 @@ def _rows(
         note = f"{ours[kind]:.0f} calls/s with {CONNECTIONS} connections, direct {direct[kind]:.0f}"
         if theirs:
             ratio = theirs[kind] / ours[kind]
-            rows.append(Row(f"litellm / gateway, {kind}", ratio, "x", 0.05, f"{note}, litellm {theirs[kind]:.0f}"))
+            rows.append(Row(f"litellm/gateway {kind}", ratio, "x", 0.05, f"{note}, litellm {theirs[kind]:.0f}"))
         else:
             print(f"gateway, {kind}: {note}; {missing}")
     beside = f"litellm {_megabytes(litellm):.0f} MB" if litellm else missing
@@ -81,6 +86,22 @@ def _rows(
     beside = f"litellm {litellm.start_seconds:.1f} s" if litellm else missing
     rows.append(Row("gateway start", gateway.start_seconds, "s", 3, beside))
     return rows
+
+
+async def _counted(state: Path, gateway: Target) -> Row:
+    """How many of MANY calls by CLIENTS clients are not in the store with their tokens."""
+    store = open_store("", state, SystemClock())
+    before = spending.all_meters(store)["run:bench"].used
+    began = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        clients = (_calls(session, gateway, MANY // CLIENTS, stream=False) for _ in range(CLIENTS))
+        made = sum(len(times) for times in await asyncio.gather(*clients))
+    seconds = time.perf_counter() - began
+    await asyncio.sleep(1)
+    used = spending.all_meters(store)["run:bench"].used.minus(before)
+    rows = spending.count_calls(store) - before.calls
+    missing = max(abs(made - rows), abs(made - used.calls), abs(made - used.tokens / USAGE["total_tokens"]))
+    return Row("gateway, calls not counted", missing, "", 0, f"of {made} by {CLIENTS} clients, in {seconds:.0f} s")
 
 
 async def _measured(targets: list[Target]) -> dict[str, dict[str, float]]:
@@ -166,6 +187,7 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
     model = {"model": "openai/bench", "api_base": f"{base}/v1", "api_key": "sk-bench"}
     config = {"model_list": [{"model_name": "bench", "litellm_params": model}]}
     (folder / "litellm.json").write_text(json.dumps(config))
+    key = f"sk-{secrets.token_hex(32)}"
     command = [
         str(program),
         "--config",
@@ -181,16 +203,17 @@ def _litellm(folder: Path, base: str) -> Iterator[tuple[Target | None, str]]:
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MASTER_KEY": key,
     }
     began = time.perf_counter()
-    with _process(command, environ, folder) as process:
+    with _process(command, environ, folder, said=subprocess.DEVNULL) as process:  # a full pipe would stop it
         while not _answers(port):
             if process.poll() is not None or time.perf_counter() - began > 180:
                 yield None, "litellm did not start"
                 return
             time.sleep(0.2)
         seconds = time.perf_counter() - began
-        yield Target("litellm", f"http://127.0.0.1:{port}", "x", psutil.Process(process.pid), seconds), ""
+        yield Target("litellm", f"http://127.0.0.1:{port}", key, psutil.Process(process.pid), seconds), ""
 
 
 def _litellm_program() -> tuple[Path | None, str]:
@@ -211,9 +234,11 @@ def _litellm_program() -> tuple[Path | None, str]:
 
 
 @contextmanager
-def _process(command: list[str], environ: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+def _process(
+    command: list[str], environ: Mapping[str, str], folder: Path, said: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        command, env=dict(environ), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env=dict(environ), cwd=folder, stdout=said, stderr=subprocess.DEVNULL, text=True
     )
     try:
         yield process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -65,6 +65,8 @@ class Known:
     keys: dict[str, Key] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     """those on their way"""
+    bounds: dict[tuple[Caller, str], tuple[Bound, ...]] = field(default_factory=dict)
+    """of a caller on a day; they only come from the settings"""
 
 
 class Book:
@@ -77,11 +79,13 @@ class Book:
         self._store, self._connection, self._budgets, self._now = store, connection, budgets, now
         self._known = known
         seen = spending.seen(store, connection)
-        if seen is None or seen != known.seen or len(known.meters) + len(known.keys) > MOST_KNOWN:
+        if seen is None or seen != known.seen or len(known.meters) > MOST_KNOWN:
             known.seen, known.said = seen, spending.enforcement(connection)
             known.meters.clear()
             known.keys.clear()
             known.calls.clear()
+        if len(known.bounds) > MOST_KNOWN:
+            known.bounds.clear()
         self._hard = budgets.hard_limits_enabled if known.said is None else known.said
         self._meters = known.meters
         self._before = dict(known.meters)
@@ -137,7 +141,7 @@ class Book:
                 self._known.calls[each.call.call_id] = each.call
                 for bound in each.bounds:
                     meter = self._meters[bound.key]
-                    self._put(bound.key, Meter(meter.used, meter.reserved + each.call.amount, meter.noticed))
+                    self._put(bound.key, Meter(meter.used, meter.reserved.plus(each.call.amount), meter.noticed))
         return answers
 
     def keys(self, hashes: Iterable[str]) -> Mapping[str, Key]:
@@ -172,21 +176,24 @@ class Book:
     def _move(self, found: tuple[Bound, ...], before: Call, after: Call) -> None:
         was_open = before.state == "open"
         returned = before.amount if was_open else NOTHING
-        used = after.amount if was_open else after.amount - before.amount
+        used = after.amount if was_open else after.amount.minus(before.amount)
         for bound in found:
             meter = self._meters[bound.key]
-            reserved = _not_below_zero(meter.reserved - returned)
-            self._put(bound.key, Meter(meter.used + used, reserved, meter.noticed))
+            reserved = _not_below_zero(meter.reserved.minus(returned))
+            self._put(bound.key, Meter(meter.used.plus(used), reserved, meter.noticed))
         self._changed.append(after)
 
     def _warn(self, found: tuple[Bound, ...], told: Told) -> None:
         fraction = self._budgets.soft_fraction
         for key, level, verdict in warnings(found, self._meters, fraction, hard=self._hard):
-            self._put(key, replace(self._meters[key], noticed=level))
+            self._put(key, self._meters[key]._replace(noticed=level))
             self.warnings.append((told, verdict))
 
     def _bounds(self, call: Call) -> tuple[Bound, ...]:
-        return bounds(self._budgets, Caller(call.run_id, call.task_id, call.profile, call.model), call.day)
+        of = (Caller(call.run_id, call.task_id, call.profile, call.model), call.day)
+        if of not in self._known.bounds:
+            self._known.bounds[of] = bounds(self._budgets, *of)
+        return self._known.bounds[of]
 
     def _load(self, keys: Iterable[str]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._meters]

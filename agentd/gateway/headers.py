@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -28,8 +29,7 @@ def outgoing(client: CIMultiDictProxy[str], upstream: Upstream) -> CIMultiDict[s
     found: CIMultiDict[str] = CIMultiDict()
     named = {name.strip().lower() for name in client.get(hdrs.CONNECTION, "").split(",")}
     for name, value in client.items():
-        lower = name.lower()
-        if lower in _NOT_OUT or lower in named or _CREDENTIAL.search(lower) or KEY_PREFIX in value:
+        if not _may_go_out(name.lower()) or name.lower() in named or KEY_PREFIX in value:
             continue
         found.add(name, value)
     if upstream.beta:
@@ -39,6 +39,11 @@ def outgoing(client: CIMultiDictProxy[str], upstream: Upstream) -> CIMultiDict[s
     for name, secret in upstream.headers.items():
         found[name] = secret.get_secret_value()
     return found
+
+
+@lru_cache(maxsize=1000)
+def _may_go_out(lower: str) -> bool:
+    return lower not in _NOT_OUT and not _CREDENTIAL.search(lower)
 
 
 def incoming(answer: CIMultiDictProxy[str], secrets: Iterable[str]) -> CIMultiDict[str]:

@@ -17,6 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
         known: dict[str, Any] = {"registry": self._registry}
         self.in_flight = Gauge("agentd_gateway_in_flight", "Calls on their way to a model.", **known)
         self._calls = Counter(
@@ -57,7 +58,8 @@ class Metrics:
         estimated: bool,
     ) -> None:
         """Count a call that went out."""
-        self._calls.labels(dialect, upstream, str(status), str(estimated).lower()).inc()
+        calls = self._child(self._calls, dialect, upstream, str(status), str(estimated).lower())
+        calls.inc()
         kinds = (
             ("input", usage.input),
             ("output", usage.output),
@@ -66,10 +68,17 @@ class Metrics:
         )
         for kind, count in kinds:
             if count:
-                self._tokens.labels(dialect, upstream, kind).inc(count)
+                self._child(self._tokens, dialect, upstream, kind).inc(count)
         if nano_usd:
-            self._usd.labels(upstream).inc(nano_usd / NANO)
-        self._seconds.labels(dialect).observe(seconds)
+            self._child(self._usd, upstream).inc(nano_usd / NANO)
+        self._child(self._seconds, dialect).observe(seconds)
+
+    def _child(self, family: Any, *labels: str) -> Any:
+        """The metric with these labels; finding it anew would take a good part of a call's time."""
+        found = self._children.get((family, labels))
+        if found is None:
+            found = self._children[family, labels] = family.labels(*labels)
+        return found
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

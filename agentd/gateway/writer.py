@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,18 +54,26 @@ class _Question:
 
 
 @dataclass(frozen=True)
+class _Wake:
+    """Settlements are there."""
+
+
+@dataclass(frozen=True)
 class _Flush:
     future: asyncio.Future[None]
 
 
 class Writer:
-    """Reserves and settles for one gateway. All calls but `settle` and `close` belong to one event loop."""
+    """Reserves and settles for one gateway. All calls but `start` and `close` belong to one event loop."""
 
     def __init__(self, store: Store, budgets: Budgets) -> None:
         self.gateway = gateway_id()
         self._store, self._budgets = metering(store), budgets
         self._own_engine = self._store is not store
-        self._inbox: queue.SimpleQueue[_Waiting | _Question | _Flush | Settlement | None] = queue.SimpleQueue()
+        self._books = spending.Transactions(self._store)
+        self._inbox: queue.SimpleQueue[_Waiting | _Question | _Flush | _Wake | None] = queue.SimpleQueue()
+        self._settled: deque[Settlement] = deque()
+        self._will_wake = False
         self._waiting: list[_Waiting] = []
         self._unsettled: list[Settlement] = []
         self._open: set[str] = set()
@@ -93,8 +102,14 @@ class Writer:
             raise
 
     def settle(self, settlement: Settlement) -> None:
-        """Count what a call has used, soon; any thread may say so."""
-        self._inbox.put(settlement)
+        """Count what a call has used: before whatever is reserved after this, and soon.
+
+        Nobody waits for it, so it goes with the next reservation, and the thread is not woken while an answer is sent.
+        """
+        self._settled.append(settlement)
+        if not self._will_wake:
+            self._will_wake = True
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._wake)
 
     async def key(self, key_hash: str) -> Key | None:
         """A key by its hash, or None. Raises StoreError."""
@@ -115,6 +130,10 @@ class Writer:
         if self._own_engine:
             self._store.close()
 
+    def _wake(self) -> None:
+        self._will_wake = False
+        self._inbox.put(_Wake())
+
     def _abandon(self, reservation: Reservation, done: asyncio.Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None and done.result().outcome == "admit":
             self.settle(_unused(reservation))
@@ -127,7 +146,8 @@ class Writer:
             over = None in found
             questions = [each for each in found if isinstance(each, _Question)]
             flushes = [each for each in found if isinstance(each, _Flush)]
-            self._unsettled += [each for each in found if isinstance(each, Settlement)]
+            while self._settled:
+                self._unsettled.append(self._settled.popleft())
             self._waiting += [each for each in found if isinstance(each, _Waiting)]
             self._waiting = [each for each in self._waiting if not each.is_abandoned]
             if self._unsettled or questions or flushes or self._is_due(found):
@@ -136,11 +156,12 @@ class Writer:
             if self._unsettled:
                 self._transact(self._unsettled, [], [])
         self._leave()
+        self._books.close()
 
     def _leave(self) -> None:
         with suppress(StoreError):
             if not self._open:
-                with self._store.write() as connection:
+                with self._books.transaction() as connection:
                     spending.leave(connection, [self.gateway])
 
     def _gather(self) -> list[Any]:
@@ -148,12 +169,8 @@ class Writer:
         found: list[Any] = []
         try:
             found.append(self._inbox.get(timeout=self._patience()))
-            until = time.monotonic() + LINGER_SECONDS
             while len(found) < MOST_AT_ONCE and found[-1] is not None:
-                # Nobody waits for a settlement: it can go with the next reservation.
-                patient = all(isinstance(each, Settlement) for each in found)
-                left = until - time.monotonic()
-                found.append(self._inbox.get(timeout=left) if patient and left > 0 else self._inbox.get_nowait())
+                found.append(self._inbox.get_nowait())
         except queue.Empty:
             pass
         return found
@@ -180,8 +197,7 @@ class Writer:
         answers: list[tuple[asyncio.Future[Any], Any]] = []
         self._looked_at = time.monotonic()
         try:
-            with self._store.write() as connection:
-                spending.lock(self._store, connection)
+            with self._books.transaction() as connection:
                 book = Book(self._store, connection, self._budgets, self._store.clock.now(), self._known)
                 if self._looked_at - self._beat_at >= BEAT_SECONDS:
                     spending.beat(self._store, connection, self.gateway, LEASE_SECONDS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentd.model import Decision, Verdict
 from agentd.policy.budget_settings import NANO, SCOPES, UNITS, Budgets, Caller, Scope, Unit
@@ -21,18 +21,19 @@ SOFT, OVER = 1, 2
 """How far a scope's warnings have come: at the soft fraction; over the limit while limits only warn."""
 
 
-@dataclass(frozen=True)
-class Amount:
-    """What calls use."""
+class Amount(NamedTuple):
+    """What calls use. A tuple, since some thirty are made for each call."""
 
     nano_usd: int = 0
     tokens: int = 0
     calls: int = 0
 
-    def __add__(self, other: Amount) -> Amount:
+    def plus(self, other: Amount) -> Amount:
+        """Both together."""
         return Amount(self.nano_usd + other.nano_usd, self.tokens + other.tokens, self.calls + other.calls)
 
-    def __sub__(self, other: Amount) -> Amount:
+    def minus(self, other: Amount) -> Amount:
+        """What is left of this one."""
         return Amount(self.nano_usd - other.nano_usd, self.tokens - other.tokens, self.calls - other.calls)
 
     def of(self, unit: Unit) -> int:
@@ -43,8 +44,7 @@ class Amount:
 NOTHING = Amount()
 
 
-@dataclass(frozen=True)
-class Meter:
+class Meter(NamedTuple):
     """What one scope has used and has reserved."""
 
     used: Amount = NOTHING

@@ -191,6 +191,7 @@ meters = Table(
     Column("reserved_tokens", BigInteger, nullable=False),
     Column("reserved_calls", BigInteger, nullable=False),
     Column("noticed", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 """What each scope (`run:<id>`, `day:<date>`, ...) has used, and what calls on their way have reserved."""
 
@@ -219,6 +220,7 @@ spend = Table(
     Column("extra_hash", Text, nullable=False, server_default=""),
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
+    sqlite_with_rowid=False,
 )
 """One row a model call: `open` with what it has reserved, then `settled` with what it used. `estimated` where no usage
 was told. `input_tokens` includes cached ones, `output_tokens` includes reasoning; no price is NULL."""

@@ -7,7 +7,8 @@ them. `marks` is the one difference between the two databases.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -88,10 +89,43 @@ def metering(store: Store) -> Store:
     return replace(store, engine=sqlite_engine(store.path, False, BUSY_SECONDS, "NORMAL"))
 
 
-def lock(store: Store, connection: Connection) -> None:
-    """One gateway at a time decides; a write transaction of SQLite is exclusive anyhow."""
-    if not store.is_sqlite:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+class Transactions:
+    """Write transactions of one thread, one gateway at a time.
+
+    With SQLite they share a connection: opening one for each would take as long as all its statements.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction. Raises StoreError, or what the driver raises."""
+        if not self._store.is_sqlite:
+            with self._store.write() as connection:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+                yield connection
+            return
+        if self._kept is None:
+            self._kept = self._store.engine.connect()
+        driver = _driver(self._kept)
+        driver.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._kept
+            driver.commit()
+        except BaseException:
+            driver.rollback()
+            raise
+        finally:
+            if self._kept.in_transaction():  # as SQLAlchemy sees it
+                self._kept.rollback()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
 
 def seen(store: Store, connection: Connection) -> tuple[int, int] | None:
@@ -119,7 +153,7 @@ def load_meters(store: Store, connection: Connection, scopes: Iterable[str]) -> 
 
 
 def save_meters(store: Store, connection: Connection, meters: Mapping[str, Meter]) -> None:
-    """Write meters as they are given. Only under `lock`."""
+    """Write meters as they are given. Only within `Transactions.transaction`."""
     sets = ", ".join(f"{name} = excluded.{name}" for name in _METER.split(", "))
     statement = (
         f"INSERT INTO meters (scope, {_METER}) VALUES ({marks(store, 8)}) ON CONFLICT (scope) DO UPDATE SET {sets}"

@@ -196,14 +196,15 @@ async def test_limits_that_only_warn_by_the_settings(store: Store) -> None:
 
 
 async def test_a_client_that_leaves_while_it_waits_for_room_keeps_none(store: Store) -> None:
-    async with limited(store, 1.0, run={"tokens": 50, "calls": 0}) as (run, requests):
-        first = asyncio.create_task(run.ask(PATHS["chat"], chat(1)))
+    async with limited(store, 1.0, run={"tokens": 150, "calls": 0}) as (run, requests):
+        first = asyncio.create_task(run.ask(PATHS["chat"], chat(150)))
         while not spending.all_meters(store):
             await asyncio.sleep(0.01)
-        second = asyncio.create_task(run.ask(PATHS["chat"], chat(1)))
+        second = asyncio.create_task(run.ask(PATHS["chat"], chat(150)))
         await asyncio.sleep(0.3)
         second.cancel()
         await first
+        await asyncio.sleep(0.5)  # as long as it would take to be let out
     assert len(requests) == 1
     assert all(call.state == "settled" for call in spending.calls_of(store))
     assert used(store).reserved == Amount()

@@ -157,11 +157,11 @@ def test_used_and_reserved_go_over_a_limit_by_one_call_at_most(limit: int, steps
     for begins, size, share in steps:
         if begins:
             if admission([bound], {"r": meter}, NOW, hard=True).outcome == "admit":
-                meter = replace(meter, reserved=meter.reserved + Amount(0, size, 1))
+                meter = meter._replace(reserved=meter.reserved.plus(Amount(0, size, 1)))
                 out.append(size)
                 largest = max(largest, size)
         elif out:
             size = out.pop(0)
             used = Amount(0, size * share // 100, 1)
-            meter = Meter(meter.used + used, meter.reserved - Amount(0, size, 1))
+            meter = Meter(meter.used.plus(used), meter.reserved.minus(Amount(0, size, 1)))
         assert meter.used.tokens + meter.reserved.tokens < limit + max(1, largest)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from agentd.errors import ClaimLost, StoreError, UndeclaredTransition
 from agentd.model import Decision, Event, Run, Verdict
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, ledger, runs
+from agentd.store import attempts, claims, holds, ledger, runs, spending
 from agentd.store.connection import Store, open_store, scratch_copy
 from agentd.store.projections import project
 from tests.conftest import TurnedClock
@@ -206,6 +206,17 @@ def test_a_store_of_a_later_version_is_refused(store: Store, tmp_path: Path, clo
     store.close()
     with pytest.raises(StoreError, match="99 is newer"):
         open_store("", tmp_path / "state", clock)
+
+
+def test_a_store_from_before_the_gateway_gets_its_tables(store: Store, tmp_path: Path, clock: TurnedClock) -> None:
+    with store.write() as connection:
+        for table in ("gateways", "gateway_keys", "meters", "spend"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("UPDATE meta SET value = '2' WHERE key = 'schema_version'"))
+    store.close()
+    upgraded = open_store("", tmp_path / "state", clock)
+    assert (spending.count_calls(upgraded), spending.all_meters(upgraded)) == (0, {})
+    upgraded.close()
 
 
 def test_a_missing_store_is_said_when_none_may_be_made(tmp_path: Path, clock: TurnedClock) -> None:
