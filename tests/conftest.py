@@ -12,6 +12,25 @@ import pytest
 from agentd.store.connection import Store, open_store
 
 
+SLOW_AGENTS = ("deepagents", "dcode-acp", "opencode-acp")
+"""They take from ten seconds to a minute to start; OpenCode is quicker, but not with seven faults in turn."""
+ALWAYS = "test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent"
+"""What the slow ones are tried in every time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long with real agents."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        if item.get_closest_marker("real_agents") is None or chosen is None:
+            continue
+        agent = str(chosen.params.get("agent") or chosen.params.get("rig"))
+        faults = item.nodeid.startswith("tests/agents/test_agent_faults.py")
+        if (agent in SLOW_AGENTS and ALWAYS not in item.nodeid) or (agent in ("opencode", "mini") and faults):
+            item.add_marker("slow_agents")
+
+
 class TurnedClock:
     """A clock that stands still until a test turns it."""
 

@@ -42,13 +42,16 @@ MODELS = {
     "claude": {"ANTHROPIC_BASE_URL": "api.anthropic.com"},
     "builtin": {"ANTHROPIC_BASE_URL": "api.anthropic.com", "OPENAI_BASE_URL": "api.openai.com"},
     "codex": {"OPENAI_BASE_URL": "api.openai.com"},
+    "codex-app-server": {"OPENAI_BASE_URL": "api.openai.com"},
+    "opencode": {"OPENAI_BASE_URL": "api.openai.com"},
     "deepagents": {
         "ANTHROPIC_BASE_URL": "api.anthropic.com",
         "OPENAI_BASE_URL": "api.openai.com",
         "GOOGLE_BASE_URL": "generativelanguage.googleapis.com",
     },
 }
-"""Where each adapter's agent finds its model: the variable that says so, and the host when it says nothing."""
+"""Where each adapter's agent finds its model without the gateway: the variable that says so, and the host when it says
+nothing."""
 ADDRESSES = ("_BASE_URL", "_API_BASE")
 """Ends of the names of variables in a profile that say where a model is."""
 MOST_TOLD = 200

@@ -24,7 +24,7 @@ from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.launch import Contained, start
 from agentd.sandbox.profile import HOME, WORKSPACE, Mount, SandboxSpec
 from agentd.sandbox.proxy import Decision
-from tests.agents.test_real_agents import AGENTS, INSTALLED, program
+from tests.agents.real import INSTALLED, program
 
 pytestmark = pytest.mark.real_agents
 
@@ -118,7 +118,7 @@ class Rig:
         return events, parser.close(status, (self.folder / "err").read_text(errors="replace")[-4000:])
 
 
-@pytest.fixture(params=AGENTS)
+@pytest.fixture(params=["claude", "codex"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     program(request.param)
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="agentd-hooks-") as folder, ScriptedModel() as model:
