@@ -11,7 +11,6 @@ import pytest
 
 from agentd.store.connection import Store, open_store
 
-
 SLOW_AGENTS = ("deepagents", "dcode-acp", "opencode-acp")
 """They take from ten seconds to a minute to start; OpenCode is quicker, but not with seven faults in turn."""
 ALWAYS = "test_a_labelled_issue_becomes_a_pull_request_by_a_real_agent"
