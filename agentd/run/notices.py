@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from agentd.agents.endpoints import credentials_of
-from agentd.model import Decision, Verdict
+from agentd.agents.endpoints import credentials_of, families_of
+from agentd.model import Decision, Profile, Verdict
 from agentd.run.desk import Desk, RunEnd
 from agentd.states import RunState
 from agentd.store import holds
@@ -24,6 +24,9 @@ LONGEST_QUOTA = timedelta(days=1)
 JITTER = 0.1
 """Part of a wait that is added at random, so that not all installations of an account come back in one moment."""
 MOST_JITTER = timedelta(minutes=2)
+TRIED_AGAIN = timedelta(minutes=15)
+"""After it a budget that does not open by itself is looked at again, by a run that ends at its first call."""
+NO_PRICE = "budget_no_price"
 
 
 class Notices:
@@ -60,8 +63,7 @@ class Notices:
         """Raises RunEnd by the gravest notice there was, for an agent that did not do its part."""
         by_kind = {notice.kind: notice.verdict for notice in reversed(self._found)}
         if (verdict := by_kind.get("hard")) is not None:
-            limit = f" (limit: {verdict.limit})" if verdict.limit else ""
-            raise RunEnd(RunState.halted, f"{verdict.observed}{limit}", detail=verdict.action)
+            raise out_of_budget(self._desk, verdict)
         if (verdict := by_kind.get("quota")) is not None:
             now = self._desk.context.clock.now()
             raise out_of_quota(self._desk, verdict.observed, verdict.retry_at or now)
@@ -69,30 +71,60 @@ class Notices:
             raise RunEnd(RunState.failed, verdict.observed, detail=verdict.action)
 
 
+def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
+    """The end at a hard limit: of the task when the limit is its own, else a wait of all that share the limit.
+
+    Nothing is wrong with a task that meets the limit of a day. Limits may be raised meanwhile, so it is tried again.
+    """
+    limit = f" (limit: {verdict.limit})" if verdict.limit else ""
+    reason = f"the budget of {verdict.scope}: {verdict.observed}{limit}"
+    if verdict.scope.startswith(("run:", "task:")) and verdict.rule_id != NO_PRICE:
+        return RunEnd(RunState.halted, reason, detail=verdict.action)
+    until = verdict.retry_at or desk.context.clock.now() + TRIED_AGAIN
+    names = models_users(desk) if verdict.scope.startswith(("day:", "global:")) else {desk.profile.name}
+    _hold(desk, names, verdict.rule_id, reason, verdict.action, until)
+    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+
+
 def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
     """A used-up quota is one fact for every profile that uses the credential: they wait, and no attempt is charged."""
     now = desk.context.clock.now()
     jitter = min((retry_at - now) * JITTER, MOST_JITTER) * Random(desk.run.run_id).random()
     until = min(max(retry_at, now) + max(jitter, timedelta()), now + LONGEST_QUOTA)
-    for name in sharing(desk):
+    action = "nothing to do: dispatch goes on by itself at the reset"
+    _hold(desk, sharing(desk), "model_quota", reason, action, until)
+    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+
+
+def _hold(desk: Desk, profiles: set[str], rule_id: str, reason: str, action: str, until: datetime) -> None:
+    for name in profiles:
         holds.hold(
             desk.context.store,
             Verdict(
                 control="model",
-                rule_id="model_quota",
+                rule_id=rule_id,
                 decision=Decision.hold,
                 scope=profile_scope(name),
                 observed=reason,
-                action="nothing to do: dispatch goes on by itself at the reset",
+                action=action,
                 retry_at=until,
             ),
         )
-    return RunEnd(RunState.failed_retry, reason, retry_at=until)
 
 
 def sharing(desk: Desk) -> set[str]:
     """Names of the run's profile and of all others whose agents use a key of its agent's."""
-    context, mine = desk.context, desk.profile
-    used = credentials_of(mine, context.environ)
-    profiles = (*context.settings.profiles.values(), context.settings.profile_named("build"))
-    return {mine.name, *(each.name for each in profiles if used & credentials_of(each, context.environ))}
+    environ, mine = desk.context.environ, desk.profile
+    used = credentials_of(mine, environ)
+    return {mine.name, *(each.name for each in _profiles(desk) if used & credentials_of(each, environ))}
+
+
+def models_users(desk: Desk) -> set[str]:
+    """Names of the profiles whose agents ask models."""
+    environ = desk.context.environ
+    return {desk.profile.name, *(each.name for each in _profiles(desk) if families_of(each, environ))}
+
+
+def _profiles(desk: Desk) -> tuple[Profile, ...]:
+    settings = desk.context.settings
+    return (*settings.profiles.values(), settings.profile_named("build"))

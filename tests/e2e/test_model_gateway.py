@@ -112,6 +112,33 @@ def test_a_run_ends_at_its_budget_whatever_its_agent_does(there: Installation, m
     assert "status:blocked" in there.labels(number)
 
 
+@pytest.mark.parametrize(
+    ("limit", "rule", "held"),
+    [
+        ("day", "budget_day_calls", ["profile:build", "profile:other"]),
+        ("global", "budget_global_calls", ["profile:build", "profile:other"]),
+        ("profile", "budget_profile_calls", ["profile:build"]),
+    ],
+)
+def test_a_budget_that_others_share_makes_them_wait_and_blocks_no_task(
+    there: Installation, model: ScriptedModel, limit: str, rule: str, held: list[str]
+) -> None:
+    model.script("work", [{"text": "And again.", "times": -1}])
+    agent(there, calls=1000, budgets=f"budgets.{limit}.calls = 5")
+    number = there.issue()
+    [run] = there.once(check=1)["runs"]
+    assert run["state"] == "failed_retry"
+    assert "5 calls" in run["reason"]
+    assert len(model.requests()) == 5
+    assert "status:todo" in there.labels(number)
+    assert rows(there, "select scope, rule_id from holds where scope like 'profile:%' order by scope") == [
+        (scope, rule) for scope in held
+    ]
+    assert rows(there, "select count(*) from attempts where cleared = 0") == [(0,)]
+    assert there.once()["runs"] == []
+    assert rule in there.run("once", "--dry-run")
+
+
 def test_a_used_up_quota_holds_every_profile_of_the_key_and_costs_no_attempt(
     there: Installation, model: ScriptedModel
 ) -> None:
