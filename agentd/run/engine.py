@@ -7,6 +7,8 @@ which executor goes on with which run is decided in our store, and the engine is
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -36,7 +38,7 @@ async def launch(context: Context) -> None:
     shared database is no way to run code. The executor id is this incarnation's own: with a shared one, a second
     process would start the first one's living runs again. Raises StoreError.
     """
-    url = context.settings.database_url or f"sqlite:///{engine_file(context.settings.state_dir)}"
+    url = _address(context)
     for name in ("dbos", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     config: DBOSConfig = {
@@ -54,12 +56,24 @@ async def launch(context: Context) -> None:
     workflow.use(context)
     DBOS(config=config)
     logging.getLogger("dbos").addFilter(_is_news)
-    try:
+    with _translated():
         DBOS.listen_queues([queue_of(context)])
         DBOS.launch()
         await DBOS.register_queue_async(queue_of(context), polling_interval_sec=POLL_SECONDS)
+
+
+def _address(context: Context) -> str:
+    return context.settings.database_url or f"sqlite:///{engine_file(context.settings.state_dir)}"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Trouble of the engine's database is a StoreError that names it."""
+    try:
+        yield
     except SQLAlchemyError as error:
-        raise StoreError(explain(make_url(url).render_as_string(hide_password=True), error)) from None
+        name = make_url(_address(workflow.in_use())).render_as_string(hide_password=True)
+        raise StoreError(explain(name, error)) from None
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -71,8 +85,13 @@ async def carry(context: Context, run_id: str) -> bool:
     """Carry a run in this process, from its beginning or from the stage that was interrupted.
 
     False when the engine has its end already, which no stage expected then. The run must be this executor's in our
-    store, so that no other one asks for the same: the engine itself would let both.
+    store, so that no other one asks for the same: the engine itself would let both. Raises StoreError.
     """
+    with _translated():
+        return await _carry(context, run_id)
+
+
+async def _carry(context: Context, run_id: str) -> bool:
     found = await DBOS.list_workflows_async(workflow_ids=[run_id], load_input=False, load_output=False)
     if found and found[0].status in ENDED:
         return False
@@ -99,23 +118,26 @@ async def _step_of(run_id: str, name: str) -> int | None:
 
 
 async def rest(context: Context, resting: bool) -> None:
-    """Look for interrupted runs seldom, or often again."""
-    queue = await DBOS.retrieve_queue_async(queue_of(context))
-    if queue is not None:
-        await queue.set_polling_interval_sec_async(RESTING_POLL_SECONDS if resting else POLL_SECONDS)
+    """Look for interrupted runs seldom, or often again. Raises StoreError."""
+    with _translated():
+        queue = await DBOS.retrieve_queue_async(queue_of(context))
+        if queue is not None:
+            await queue.set_polling_interval_sec_async(RESTING_POLL_SECONDS if resting else POLL_SECONDS)
 
 
 async def active() -> dict[str, str]:
-    """Runs that the engine has not finished: run id -> version of the workflow's contract."""
-    found = await DBOS.list_workflows_async(
-        status=["PENDING", "ENQUEUED", "DELAYED"], name="run_task", load_input=False, load_output=False
-    )
+    """Runs that the engine has not finished: run id -> version of the workflow's contract. Raises StoreError."""
+    with _translated():
+        found = await DBOS.list_workflows_async(
+            status=["PENDING", "ENQUEUED", "DELAYED"], name="run_task", load_input=False, load_output=False
+        )
     return {status.workflow_id: (status.app_version or "").removeprefix(VERSION_PREFIX) for status in found}
 
 
 async def forget(run_id: str) -> None:
-    """Let the engine never go on with a run that only another version of the workflow could."""
-    await DBOS.cancel_workflow_async(run_id)
+    """Let the engine never go on with a run that only another version of the workflow could. Raises StoreError."""
+    with _translated():
+        await DBOS.cancel_workflow_async(run_id)
 
 
 def queue_of(context: Context) -> str:

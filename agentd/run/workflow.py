@@ -42,13 +42,18 @@ def use(context: Context) -> None:
     _process[:] = [context]
 
 
+def in_use() -> Context:
+    """The context that runs of this process work in."""
+    return _process[0]
+
+
 @DBOS.workflow(name="run_task")
 async def run_task(_: str) -> Result:
     """One run, whose id is the workflow's own: one that begins at a later stage has its predecessor's arguments.
 
     Returns {state}: where it ended.
     """
-    context, run_id = _process[0], str(DBOS.workflow_id)
+    context, run_id = in_use(), str(DBOS.workflow_id)
     context.carried[run_id] = context.clock.boottime()
     try:
         return await _claimed_or_not(open_desk(context, run_id))
