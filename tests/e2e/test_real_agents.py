@@ -149,6 +149,19 @@ def test_the_policy_judges_every_command_of_a_real_agent(there: Installation, mo
     assert "python3" in decided[0]["subject"]
 
 
+@pytest.mark.parametrize("agent", ["pi", "mini"], indirect=True)
+def test_an_agent_that_asks_nobody_is_denied_by_the_sandbox(
+    there: Installation, model: ScriptedModel, agent: str
+) -> None:
+    script(model, agent, [{"shell": "touch /usr/planted; cat /etc/shadow"}, *STEPS])
+    there.issue("Greet the world")
+    [run] = there.once(timeout=RUN_SECONDS)["runs"]
+    assert run["state"] == "in_review"
+    told = "".join(str(request.body) for request in model.requests())
+    assert "Read-only file system" in told
+    assert "/etc/shadow: No such file" in told
+
+
 @pytest.mark.parametrize("agent", ["claude", "opencode", "opencode-acp"], indirect=True)
 def test_a_real_agent_whose_model_says_nothing_is_ended(there: Installation, model: ScriptedModel, agent: str) -> None:
     configure(there, agent, "agent_silence_minutes = 0.1")
