@@ -38,7 +38,7 @@ def list_runs(
 
 @app.command()
 def show(run_id: RunId, config: ConfigFile = None, as_json: Json = False) -> None:
-    """One run with all its state changes."""
+    """One run with what its models have used and all its state changes."""
     from agentd.cli.once import run_json
     from agentd.errors import AgentdError
     from agentd.store import runs
@@ -49,15 +49,31 @@ def show(run_id: RunId, config: ConfigFile = None, as_json: Json = False) -> Non
         raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
     changes = runs.transitions_of(store, run_id)
     shown = {**run_json(run), "sandbox": runs.order_of(store, run_id).get("sandbox", "none")}
+    shown["models"] = _spent(store, run_id)
     if as_json:
         typer.echo(json.dumps({**shown, "transitions": changes}, indent=2))
         return
+    if shown["models"]:
+        shown["models"] = ", ".join(f"{value:g} {unit}" for unit, value in shown["models"].items() if value is not None)
     for key, value in shown.items():
         if value not in (None, "", 0):
             typer.echo(f"{key:14} {value}")
     for change in changes:
         reason = f"  {change['reason']}" if change["reason"] else ""
         typer.echo(f"  {change['at'][:19]}  {change['before'] or '-':12} -> {change['after']}{reason}")
+
+
+def _spent(store: Store, run_id: str) -> dict[str, float | None] | None:
+    """What its model calls have used, or have reserved as yet; no dollars where one of them has no price."""
+    from agentd.policy.budget_settings import NANO
+    from agentd.store import spending
+
+    calls = spending.calls_of(store, run_id)
+    if not calls:
+        return None
+    nano = [call.nano_usd for call in calls]
+    usd = None if None in nano else sum(each or 0 for each in nano) / NANO
+    return {"calls": len(calls), "tokens": sum(call.amount.tokens for call in calls), "usd": usd}
 
 
 @app.command()

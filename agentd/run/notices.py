@@ -82,7 +82,7 @@ def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
         return RunEnd(RunState.halted, reason, detail=verdict.action)
     until = verdict.retry_at or desk.context.clock.now() + TRIED_AGAIN
     names = models_users(desk) if verdict.scope.startswith(("day:", "global:")) else {desk.profile.name}
-    _hold(desk, names, verdict.rule_id, reason, verdict.action, until)
+    _hold(verdict.rule_id, desk, names, reason, verdict.action, until)
     return RunEnd(RunState.failed_retry, reason, retry_at=until)
 
 
@@ -92,11 +92,11 @@ def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
     jitter = min((retry_at - now) * JITTER, MOST_JITTER) * Random(desk.run.run_id).random()
     until = min(max(retry_at, now) + max(jitter, timedelta()), now + LONGEST_QUOTA)
     action = "nothing to do: dispatch goes on by itself at the reset"
-    _hold(desk, sharing(desk), "model_quota", reason, action, until)
+    _hold("model_quota", desk, sharing(desk), reason, action, until)
     return RunEnd(RunState.failed_retry, reason, retry_at=until)
 
 
-def _hold(desk: Desk, profiles: set[str], rule_id: str, reason: str, action: str, until: datetime) -> None:
+def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str, until: datetime) -> None:
     for name in profiles:
         holds.hold(
             desk.context.store,

@@ -90,6 +90,9 @@ def test_a_run_is_metered_and_its_agent_sees_no_real_key(there: Installation, mo
     assert {request.headers["authorization"] for request in model.requests()} == {f"Bearer {CANARY}"}
     used = rows(there, "select input_tokens, output_tokens, cached_tokens, estimated from spend order by 1")
     assert used == [(1000, 50, 200, 0)] * 3
+    shown = json.loads(there.run("runs", "show", run["run_id"], "--json"))
+    assert shown["models"] == {"calls": 3, "tokens": 3150, "usd": None}
+    assert "3 calls, 3150 tokens" in there.run("runs", "show", run["run_id"])
     for path in (there.folder / ".agentd").rglob("*"):
         if path.is_file():
             assert CANARY.encode() not in path.read_bytes(), path
