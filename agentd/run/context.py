@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from agentd.model import Event, EventType, Frozen, Profile, Run, Task, canonical
 from agentd.run.executor import place_of
 from agentd.store.connection import Store
 from agentd.store.ledger import append
+from agentd.store.spending import metering
 
 if TYPE_CHECKING:
     from agentd.gateway.service import Gateway
@@ -79,6 +81,11 @@ class Context:
         """Values that nothing stored or posted may hold."""
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
+
+    @cached_property
+    def telemetry(self) -> Store:
+        """The same store for what only tells: a write of it does not wait for the disk."""
+        return metering(self.store)
 
     def gateway_for(self, profile: Profile) -> Gateway:
         """The gateway to the services that the profile and agentd's environment name. Raises ConfigurationError."""
