@@ -52,6 +52,15 @@ def steps_of(store: Store, run_id: str) -> list[Step]:
     return sorted(found, key=lambda step: (step.started_at, depth[step.step_id]))
 
 
+def latest(store: Store, run_id: str) -> Step | None:
+    """What the run began last."""
+    table = schema.steps
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.started_at.desc()).limit(1)
+    with store.read() as connection:
+        row = connection.execute(query).mappings().first()
+    return Step.model_validate(dict(row)) if row is not None else None
+
+
 def count(store: Store, run_id: str, kind: StepKind, parent_id: str) -> int:
     """How many steps of a kind there are under a parent."""
     table = schema.steps
