@@ -160,9 +160,12 @@ def normalised(history: Any) -> tuple[Done, ...]:
         return ()
     return tuple(
         Done(
-            *(_text(each.get(name)) for name in ("step_id", "slot", "action")),
-            *(_text(each.get(name)) for name in ("output_fingerprint", "diff_fingerprint")),
-            _positive(each.get("work_units"), 1),
+            step_id=_text(each.get("step_id")),
+            slot=_text(each.get("slot")),
+            action=_text(each.get("action")),
+            output_fingerprint=_text(each.get("output_fingerprint")),
+            diff_fingerprint=_text(each.get("diff_fingerprint")),
+            work_units=_positive(each.get("work_units"), 1),
         )
         for each in history
         if isinstance(each, dict)
