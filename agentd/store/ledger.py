@@ -12,7 +12,6 @@ from agentd.model import Event, canonical_json
 from agentd.store import schema
 from agentd.store.connection import Store
 
-GENESIS = "0" * 64
 _ADVISORY_LOCK = 4712
 
 
@@ -29,7 +28,7 @@ def append_in(store: Store, connection: Connection, event: Event) -> int:
     last = connection.execute(
         select(schema.events.c.seq, schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
     ).first()
-    seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
+    seq, prev = (last.seq + 1, last.hash) if last else (1, schema.GENESIS)
     body = canonical_json(event.model_dump(mode="json", exclude_none=True))
     connection.execute(
         insert(schema.events).values(
@@ -70,7 +69,7 @@ def events_of(store: Store, run_id: str) -> list[Event]:
 
 def problems(store: Store) -> Iterator[str]:
     """Every place where the chain does not hold, named by sequence number; nothing when it verifies."""
-    expected, prev = 1, GENESIS
+    expected, prev = 1, schema.GENESIS
     with store.read() as connection:
         for row in connection.execute(select(schema.events).order_by(schema.events.c.seq)):
             if row.seq != expected:

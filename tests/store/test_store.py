@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from agentd.errors import ClaimLost, StoreError, UndeclaredTransition
 from agentd.model import Decision, Event, Run, Verdict
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, ledger, runs, spending
+from agentd.store import attempts, claims, holds, ledger, runs, spending, steps
 from agentd.store.connection import Store, open_store, scratch_copy
 from agentd.store.projections import project
 from tests.conftest import TurnedClock
@@ -216,6 +216,23 @@ def test_a_store_from_before_the_gateway_gets_its_tables(store: Store, tmp_path:
     store.close()
     upgraded = open_store("", tmp_path / "state", clock)
     assert (spending.count_calls(upgraded), spending.all_meters(upgraded)) == (0, {})
+    upgraded.close()
+
+
+def test_a_store_from_before_the_steps_gets_them_and_a_ledger_in_order(
+    store: Store, tmp_path: Path, clock: TurnedClock
+) -> None:
+    ledger.append(store, an_event(store, 1))
+    with store.write() as connection:
+        connection.execute(text("DROP TABLE steps"))
+        connection.execute(text("DROP TRIGGER events_in_order"))
+        connection.execute(text("UPDATE meta SET value = '3' WHERE key = 'schema_version'"))
+    store.close()
+    upgraded = open_store("", tmp_path / "state", clock)
+    assert steps.steps_of(upgraded, "r") == []
+    assert ledger.append(upgraded, an_event(upgraded, 2)) == 2
+    with pytest.raises(StoreError, match="behind its last one"), upgraded.write() as connection:
+        connection.execute(text("INSERT INTO events VALUES (9, 'evt_9', 'r', 't', '{}', 'p', 'h')"))
     upgraded.close()
 
 
