@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class FailureMode(StrEnum):
@@ -186,6 +186,7 @@ ENDINGS: dict[str, Ending] = {
         "Let agentd write `refs/agentd/*`, or set `remote = false` under `[claim]`.",
     ),
     "cancelled": Ending(None, _REASON.cancelled, "a person ended it", "Nothing."),
+    "pull_closed": _rejected("its pull request was closed without merging", "Nothing, or `status:todo` to try again."),
     "revoked": Ending(None, _REASON.revoked, "its rights were withdrawn", "Look at why; then `status:todo`."),
 }
 """By the rule that ended the run."""
@@ -225,3 +226,9 @@ def terminal_reason(rule_id: str, *, used_up: bool = False) -> TerminalReason:
     if not rule_id:
         return TerminalReason.final_answer
     return TerminalReason.retry_exhausted if used_up else ending_of(rule_id).reason
+
+
+def end_fields(rule_id: str, *, used_up: bool = False) -> dict[str, Any]:
+    """The fields of a run that say how it ended, for one that nothing but the rule is known of."""
+    reason = terminal_reason(rule_id, used_up=used_up)
+    return {"failure_mode": str(classify(rule_id) or ""), "terminal_reason": str(reason)}
