@@ -8,7 +8,7 @@ from datetime import timedelta
 from agentd.doctor.finding import Code, Finding
 from agentd.doctor.visit import Visit
 from agentd.supervisor.tasks import status_label, task_id_of
-from agentd.supervisor.tick import STRAYS_SECONDS
+from agentd.supervisor.world import STRAYS_SECONDS
 
 PATIENCE = timedelta(seconds=5 * STRAYS_SECONDS)
 """The supervisor frees stranded issues itself, when their claim is over; after that a person is told."""

@@ -14,6 +14,9 @@ from agentd.store import holds, runs
 from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import task_id_of
 
+STRAYS_SECONDS = 60.0
+"""How often issues in progress that nobody works on are looked for."""
+
 
 @dataclass(frozen=True)
 class World:
