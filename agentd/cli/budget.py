@@ -47,7 +47,7 @@ def enforce(
 
 def collect(settings: Settings) -> dict[str, Any]:
     """Everything that the command shows, as JSON values."""
-    from agentd.policy.budget_settings import NANO
+    from agentd.policy.budget_settings import NANO, limits_of
     from agentd.store import spending
 
     found: dict[str, Any] = {"enforced": settings.budgets.hard_limits_enabled, "meters": []}
@@ -58,29 +58,11 @@ def collect(settings: Settings) -> dict[str, Any]:
         said = spending.enforcement(connection)
     found["enforced"] = settings.budgets.hard_limits_enabled if said is None else said
     for scope, meter in spending.all_meters(store).items():
-        row: dict[str, Any] = {"scope": scope, "limits": _limits(settings, scope)}
+        row: dict[str, Any] = {"scope": scope, "limits": limits_of(settings.budgets, scope)}
         for name, amount in (("used", meter.used), ("reserved", meter.reserved)):
             row[name] = {"usd": amount.nano_usd / NANO, "tokens": amount.tokens, "calls": amount.calls}
         found["meters"].append(row)
     return found
-
-
-def _limits(settings: Settings, scope: str) -> dict[str, float]:
-    """The limits that hold for everybody in a scope; narrower ones of overrides for single callers are not shown."""
-    from agentd.policy.budget_settings import SCOPES, Caller
-
-    kind, _, name = scope.partition(":")
-    profile, _, model = name.partition("+") if kind == "profile_model" else (name, "", name)
-    known = {"task": "task_id", "profile": "profile", "model": "model"}
-    values = {"run_id": "", "task_id": "", "profile": "", "model": ""}
-    if kind == "profile_model":
-        values |= {"profile": profile, "model": model}
-    elif kind in known:
-        values[known[kind]] = name
-    if kind not in SCOPES:
-        return {}
-    limits = settings.budgets.limits(kind, Caller(**values))
-    return {unit: limit for unit, limit in limits.items() if limit}
 
 
 def _line(meter: dict[str, Any]) -> str:

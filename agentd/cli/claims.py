@@ -15,9 +15,9 @@ app = typer.Typer(help="Claims: who may act for which task, and ending a dead on
 @app.command("list")
 def list_claims(config: ConfigFile = None, as_json: Json = False) -> None:
     """The claims of this installation with the seconds that are left of each."""
-    from agentd.cli.status import collect
+    from agentd.views.status import status
 
-    found = collect(load_settings(config).settings)["claims"]
+    found = status(load_settings(config).settings)["claims"]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

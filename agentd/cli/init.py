@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -33,7 +34,10 @@ min_permission = "triage"
 """
 
 
-def init(repo: Repo = None, dry_run: DryRun = False) -> None:
+Labels = Annotated[bool, typer.Option("--labels", help="Only create the labels.")]
+
+
+def init(repo: Repo = None, labels: Labels = False, dry_run: DryRun = False) -> None:
     """Write agentd.toml if there is none, check the token's rights, create the labels. Can be repeated."""
     import time
 
@@ -63,7 +67,9 @@ def init(repo: Repo = None, dry_run: DryRun = False) -> None:
     if wrong:
         raise ConfigurationError(wrong[0].action or wrong[0].observed)
     path = Path.cwd() / CONFIG_FILE
-    if path.exists():
+    if labels:
+        pass
+    elif path.exists():
         typer.echo(f"{path.name} is there already")
     elif settings.dry_run:
         typer.echo(f"would write {path.name}")

@@ -3,81 +3,178 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentd.cli.options import ConfigFile, Json, load_settings
 
 if TYPE_CHECKING:
-    from agentd.config import Settings
+    from agentd.cli.tables import Block
 
-RECENT = 10
+Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")]
+Interval = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two looks.", metavar="SECONDS")]
 
 
-def status(config: ConfigFile = None, as_json: Json = False) -> None:
-    """Show the supervisor, the running runs, what is held and why, and the last runs."""
-    found = collect(load_settings(config).settings)
+def status(config: ConfigFile = None, as_json: Json = False, watch: Watch = False, interval: Interval = 2.0) -> None:
+    """Show the supervisor, the running runs, what is held and why, quotas and budgets, and the last runs."""
+    from agentd.views.status import status as view
+
+    settings = load_settings(config).settings
+    if watch:
+        _watch(lambda: view(settings), as_json, interval)
+        return
+    found = view(settings)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _print(found)
+        from agentd.cli.tables import tell
+
+        tell(blocks(found))
 
 
-def collect(settings: Settings) -> dict[str, Any]:
-    """Everything that status shows, as JSON values."""
-    from agentd.clock import SystemClock
-    from agentd.store import claims, holds, runs
-    from agentd.store.connection import open_store
-    from agentd.supervisor.process import running
+def _watch(look: Any, as_json: bool, interval: float) -> None:
+    """In a terminal the picture changes in place; elsewhere each look follows the one before."""
+    from agentd.cli.tables import is_terminal, plain, rendered
 
-    supervisor = running(settings.state_dir)
-    found: dict[str, Any] = {
-        "repo": settings.repo,
-        "supervisor": {"running": supervisor is not None, "pid": supervisor.pid if supervisor else None},
-        "max_parallel": settings.max_parallel,
-        "sandbox": settings.sandbox,
-        "running": [],
-        "holds": [],
-        "claims": [],
-        "recent": [],
-        "counts": {},
-    }
-    if not settings.database_url and not (settings.state_dir / "agentd.db").is_file():
-        return found
-    store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False, read_only=True)
-    active = runs.active_runs(store)
-    found["running"] = [run.model_dump(mode="json") for run in active]
-    found["holds"] = [verdict.model_dump(mode="json") for verdict in holds.holds(store).values()]
-    found["claims"] = [
-        {**row.claim.model_dump(mode="json"), "seconds_left": round(row.seconds_left, 1)}
-        for row in claims.list_claims(store)
-    ]
-    ended = [run for run in runs.latest_runs(store, RECENT + len(active)) if run not in active]
-    found["recent"] = [run.model_dump(mode="json") for run in ended[:RECENT]]
-    found["counts"] = runs.count_by_state(store)
-    return found
+    if as_json or not is_terminal():
+        while True:
+            found = look()
+            typer.echo(json.dumps(found) if as_json else f"{plain(blocks(found))}\n")
+            time.sleep(interval)
+    from rich.console import Group
+    from rich.live import Live
+
+    from agentd.cli.tables import console
+
+    with Live(console=console(), auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(Group(*(rendered(block) for block in blocks(look()))), refresh=True)
+            time.sleep(interval)
 
 
-def _print(found: dict[str, Any]) -> None:
-    supervisor = found["supervisor"]
+def blocks(found: dict[str, Any]) -> list[Block]:
+    """The view as lines and tables."""
+    return [*_head(found), *_work(found), *_waits(found), *_ends(found)]
+
+
+def _head(found: dict[str, Any]) -> list[Block]:
+    supervisor, tick = found["supervisor"], found["supervisor"]["last_tick"]
     state = f"running (process {supervisor['pid']})" if supervisor["running"] else "stopped"
-    typer.echo(f"Supervisor: {state}  {found['repo']}")
+    told: list[Block] = [f"Supervisor: {state}  {found['repo']}"]
+    if tick:
+        quota = ""
+        if tick["requests_left"] is not None:
+            quota = f"; GitHub has {tick['requests_left']} of {tick['requests_limit']} requests left"
+        following = f", next {_clock(tick['next_at'])}" if supervisor["running"] else ""
+        told.append(f"Last tick: {_ago(tick['at'])} ago{following}{quota}")
     if found["sandbox"] == "none":
-        typer.echo("WITHOUT A SANDBOX (sandbox = none)")
-    typer.echo(f"Running: {len(found['running'])} of {found['max_parallel']}")
-    for run in found["running"]:
-        place = run["executor"].partition(":")[0] or "no host yet"
-        said = f"{run['task_id']} #{run['issue_number']} {run['state']} {run['run_id']} attempt {run['attempt']}"
-        typer.echo(f"  {said} at {place}")
-    if found["holds"]:
-        typer.echo("Held:")
-    for hold in found["holds"]:
-        until = f", until {hold['retry_at']}" if hold["retry_at"] else ""
-        typer.echo(f"  {hold['scope']}: {hold['observed']} [{hold['rule_id']}]{until}")
-        if hold["action"]:
-            typer.echo(f"    -> {hold['action']}")
-    if found["recent"]:
-        typer.echo("Last runs:")
-    for run in found["recent"]:
-        typer.echo(f"  {run['task_id']} {run['state']} {run['pr_url'] or run['reason']}")
+        told.append("WITHOUT A SANDBOX (sandbox = none)")
+    told.append(f"Running: {len(found['running'])} of {found['max_parallel']}")
+    return told
+
+
+def _work(found: dict[str, Any]) -> list[Block]:
+    from agentd.cli.tables import Table
+
+    told: list[Block] = []
+    if found["running"]:
+        columns = ("task", "issue", "stage", "age", "in stage", "last event", "tokens", "usd", "run", "host")
+        told.append(Table("Runs", columns, [_run(run) for run in found["running"]]))
+    away = [host for host in found["hosts"] if host["closed"] or not host["seconds_left"]]
+    if away or len(found["hosts"]) > 1:
+        rows = [
+            (
+                host["place"],
+                "supervisor" if host["leads"] else "worker",
+                host["version"],
+                str(host["capacity"]),
+                "heartbeat overdue" if not host["seconds_left"] else host["closed"] or "takes runs",
+            )
+            for host in found["hosts"]
+        ]
+        told.append(Table("Hosts", ("host", "role", "version", "runs", "state"), rows))
+    return told
+
+
+def _run(run: dict[str, Any]) -> tuple[str, ...]:
+    models, event = run["models"] or {}, run["last_event"] or {}
+    usd = models.get("usd")
+    stage = run["state"] + (f" (waits: {run['waits_for']})" if run["waits_for"] else "")
+    return (
+        run["task_id"],
+        f"#{run['issue_number']}",
+        stage,
+        span(run["seconds"]),
+        span(run["stage_seconds"]),
+        f"{event['event_type']} {event['status']}" if event else "",
+        f"{models['tokens']:,}" if models else "",
+        f"{usd:.4f}" if usd is not None else "",
+        run["run_id"],
+        run["executor"].partition(":")[0] or "no host yet",
+    )
+
+
+def _waits(found: dict[str, Any]) -> list[Block]:
+    from agentd.cli.tables import Table
+
+    told: list[Block] = []
+    if found["retrying"]:
+        due = [(hold["scope"], _clock(hold["retry_at"]), hold["observed"]) for hold in found["retrying"]]
+        told.append(Table("Retrying", ("task", "due", "because"), due))
+    retrying = {hold["scope"] for hold in found["retrying"]}
+    others = [hold for hold in found["holds"] if hold["scope"] not in retrying]
+    if others:
+        rows = [
+            (
+                hold["scope"],
+                f"{hold['observed']} [{hold['rule_id']}]",
+                f"until {hold['retry_at']}" if hold["retry_at"] else "",
+                f"-> {hold['action']}" if hold["action"] else "",
+            )
+            for hold in others
+        ]
+        told.append(Table("Held", ("what", "why", "until", "what ends it"), rows))
+    if found["budgets"]["meters"]:
+        rows = [
+            (meter["scope"], *(_spent(meter, unit) for unit in ("usd", "tokens", "calls")))
+            for meter in found["budgets"]["meters"]
+        ]
+        word = "limits refuse" if found["budgets"]["enforced"] else "limits only warn"
+        told.append(Table(f"Budgets ({word})", ("meter", "usd", "tokens", "calls"), rows))
+    return told
+
+
+def _ends(found: dict[str, Any]) -> list[Block]:
+    from agentd.cli.tables import Table
+
+    if not found["recent"]:
+        return []
+    rows = [(run["task_id"], run["state"], run["pr_url"] or run["reason"]) for run in found["recent"]]
+    return [Table("Last runs", ("task", "state", "outcome"), rows)]
+
+
+def _spent(meter: dict[str, Any], unit: str) -> str:
+    limit = meter["limits"].get(unit)
+    return f"{meter['used'][unit]:,.6g}" + (f" of {limit:,g}" if limit else "")
+
+
+def span(seconds: float) -> str:
+    """A time that passed, in the two units that matter."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _ago(at: str) -> str:
+    return span(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()))
+
+
+def _clock(at: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,45 +1,114 @@
-"""What the doctor found, for people and for programs."""
+"""What the doctor found, for people and for programs, without secrets; and whether that is too much."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
-from agentd.model import Frozen
+from agentd.doctor.finding import Finding, Fix
+from agentd.plain import one_line, printable
+from agentd.sandbox.redact import redact
 
-Status = Literal["ok", "warning", "failure"]
-RANK: tuple[Status, ...] = ("ok", "warning", "failure")
-
-
-class Check(Frozen):
-    """One thing that was looked at."""
-
-    name: str
-    """`group.thing`, for programs"""
-    status: Status
-    observed: str
-    remedy: str = ""
-    """what to do; empty when all is well"""
+SHORTEST_SECRET = 4
+"""Known values from this length on are taken out; shorter ones would take ordinary words along."""
+MARK = "***REDACTED***"
 
 
-def worst(checks: Sequence[Check]) -> Status:
-    """The worst status of all."""
-    return max((check.status for check in checks), key=RANK.index, default="ok")
+@dataclass(frozen=True)
+class Thresholds:
+    """From how many findings on the doctor exits with 1."""
+
+    strict: bool = False
+    fail: int | None = None
+    warn: int | None = None
+
+    def crossed(self, findings: Sequence[Finding]) -> bool:
+        """Whether there are too many. Without `strict` or a number there are never."""
+        if not self.strict and self.fail is None and self.warn is None:
+            return False
+        fails, warns = (sum(found.level == level for found in findings) for level in ("fail", "warn"))
+        return fails >= (1 if self.fail is None else self.fail) or (self.warn is not None and warns >= self.warn)
 
 
-def as_json(checks: Sequence[Check]) -> dict[str, Any]:
-    """{schema_version, status, checks}."""
+def cleaned(finding: Finding, secrets: Sequence[str]) -> Finding:
+    """The finding without secrets and without what could move a terminal's cursor."""
+
+    def clean(text: str) -> str:
+        return printable(without(text, secrets))
+
+    fix = finding.fix and Fix(tuple(clean(word) for word in finding.fix.argv), finding.fix.safe)
+    return replace(
+        finding,
+        message=one_line(clean(finding.message)),
+        remediation=clean(finding.remediation),
+        subject=clean(finding.subject),
+        evidence=tuple(clean(line) for line in finding.evidence),
+        fix=fix,
+    )
+
+
+def without(text: str, secrets: Sequence[str]) -> str:
+    """The text without known secrets, and without what looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, MARK)
+    return redact(text, secrets)
+
+
+def summary(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many there are of each level."""
+    levels = [finding.level for finding in findings]
+    return {**{level: levels.count(level) for level in ("ok", "warn", "fail")}, "total": len(levels)}
+
+
+def as_v1(findings: Sequence[Finding], now: datetime) -> dict[str, Any]:
+    """schemas/doctor-report.schema.json, version 1: the form that other programs know."""
+    checks = []
+    for finding in findings:
+        row = {"level": finding.level, "title": finding.title, "message": finding.message}
+        checks.append(row | ({"remediation": finding.remediation} if finding.remediation else {}))
+    return {"schema_version": 1, "timestamp": now.isoformat(), "summary": summary(findings), "checks": checks}
+
+
+def as_v2(
+    findings: Sequence[Finding], now: datetime, first_seen: Mapping[str, str], repo: str, version: str
+) -> dict[str, Any]:
+    """schemas/doctor-report-2.schema.json: with codes, evidence, fingerprints and fixes."""
+    checks = []
+    for finding in findings:
+        row: dict[str, Any] = {
+            "code": finding.code,
+            "level": finding.level,
+            "title": finding.title,
+            "message": finding.message,
+            "subject": finding.subject,
+            "evidence": list(finding.evidence),
+            "fingerprint": finding.fingerprint,
+            "first_seen": first_seen.get(finding.fingerprint, now.isoformat()),
+        }
+        if finding.remediation:
+            row["remediation"] = finding.remediation
+        if finding.fix is not None:
+            row["fix"] = {"argv": list(finding.fix.argv), "safe": finding.fix.safe}
+        checks.append(row)
     return {
-        "schema_version": 1,
-        "status": worst(checks),
-        "checks": [check.model_dump(mode="json") for check in checks],
+        "schema_version": 2,
+        "timestamp": now.isoformat(),
+        "version": version,
+        "repo": repo,
+        "summary": summary(findings),
+        "checks": checks,
     }
 
 
-def as_text(checks: Sequence[Check]) -> str:
-    """A line a check, and its remedy below."""
+def as_text(findings: Sequence[Finding]) -> str:
+    """A line a finding in the form `[LEVEL] title: message`, and what mends it below."""
     lines = []
-    for check in checks:
-        lines.append(f"{check.status:8} {check.name}: {check.observed}")
-        lines += [f"         -> {check.remedy}"] if check.remedy else []
+    for finding in findings:
+        lines.append(f"[{finding.level.upper()}] {finding.title}: {finding.message}")
+        lines += [f"  -> {line}" for line in finding.remediation.splitlines()]
+    counted = summary(findings)
+    lines.append(f"{counted['ok']} ok, {counted['warn']} warnings, {counted['fail']} failures")
     return "\n".join(lines)

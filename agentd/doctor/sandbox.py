@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from agentd.config import Settings
-from agentd.doctor.report import Check
+from agentd.doctor.finding import Code, Finding
+from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.sandbox.limits import Limits, kernel_limits
 from agentd.sandbox.probe import probe
 from agentd.sandbox.toolchains import find_tool_chains
 
+HOLDS = Code(
+    "sandbox.holds",
+    "Sandbox",
+    "the sandbox cannot be made on this host, or does not hold; or it is switched off",
+    "as the message says; `bwrap --unshare-user --ro-bind / / true` shows what the host refuses",
+)
+LIMITS = Code(
+    "sandbox.limits", "Sandbox limits", "a program that keeps limits is not there", "install util-linux (`prlimit`)"
+)
+TOOL_CHAINS = Code(
+    "sandbox.tool_chains",
+    "Tool chains",
+    "a tool chain on PATH lies where it cannot be shown inside without showing more",
+    "install it elsewhere",
+)
+CODES = (HOLDS, LIMITS, TOOL_CHAINS)
 
-def checks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
+
+def checks(visit: Visit) -> Iterator[Finding]:
     """The sandbox, what keeps its limits, and the tool chains inside."""
-    yield _holds(settings)
+    yield _holds(visit)
     yield _limits()
-    chains = find_tool_chains(environ.get("PATH", ""), Path.home())
+    chains = find_tool_chains(visit.environ.get("PATH", ""), Path.home())
     inside = ", ".join(mount.target for mount in chains.mounts) or "those of /usr alone"
-    yield Check(name="sandbox.tool_chains", status="ok", observed=f"inside are {inside}")
+    yield TOOL_CHAINS.ok(f"inside are {inside}")
     for refused in chains.refused:
-        yield Check(name="sandbox.tool_chains", status="warning", observed=refused, remedy="install it elsewhere")
+        yield TOOL_CHAINS.warn(refused, "export PATH=/usr/local/bin:/usr/bin:/bin", subject=refused)
 
 
-def _holds(settings: Settings) -> Check:
-    name = "sandbox.holds"
-    if settings.sandbox == "none":
-        observed = "sandbox = none: agents and verify commands run as agentd's own user, free to do what it may"
-        return Check(name=name, status="warning", observed=observed, remedy="set sandbox = required")
+def _holds(visit: Visit) -> Finding:
+    if visit.settings.sandbox == "none":
+        said = "sandbox = none: agents and verify commands run as agentd's own user, free to do what it may"
+        return HOLDS.warn(said, "export AGENTD_SANDBOX=required", subject="none")
     found = probe()
     if found.holds:
-        return Check(name=name, status="ok", observed="it was started, and looked at from inside")
-    return Check(name=name, status="failure", observed="; ".join(found.problems), remedy=found.remedy)
+        return HOLDS.ok("it was started, and looked at from inside")
+    return HOLDS.fail("; ".join(found.problems), found.remedy or "bwrap --unshare-user --ro-bind / / true")
 
 
-def _limits() -> Check:
-    name = "sandbox.limits"
+def _limits() -> Finding:
     try:
         kernel_limits(Limits())
     except ConfigurationError as error:
-        return Check(name=name, status="failure", observed=str(error), remedy="install it")
+        return LIMITS.fail(str(error), "sudo apt-get install util-linux")
     processes = "sampled (RLIMIT_NPROC does not hold for root)" if os.getuid() == 0 else "kept by the kernel"
-    observed = f"processes {processes}; open files and file size kept by the kernel; memory, CPU and disk sampled"
-    return Check(name=name, status="ok", observed=observed)
+    return LIMITS.ok(
+        f"processes {processes}; open files and file size kept by the kernel; memory, CPU and disk sampled"
+    )

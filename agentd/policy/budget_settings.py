@@ -127,3 +127,19 @@ class Budgets(Frozen):
         for each in sorted(fitting, key=lambda override: override.narrowness):
             found.update({unit: getattr(each, unit) for unit in UNITS if getattr(each, unit) is not None})
         return MappingProxyType(found)
+
+
+def limits_of(budgets: Budgets, scope: str) -> dict[Unit, float]:
+    """The limits of a meter by its name (`day:2026-01-31`); narrower ones for single callers are not among them."""
+    kind, _, name = scope.partition(":")
+    found = next((each for each in SCOPES if each == kind), None)
+    if found is None:
+        return {}
+    profile, _, model = name.partition("+") if kind == "profile_model" else (name, "", name)
+    caller = Caller(
+        run_id="",
+        task_id=name if kind == "task" else "",
+        profile=profile if kind in ("profile", "profile_model") else "",
+        model=model if kind in ("model", "profile_model") else "",
+    )
+    return {unit: limit for unit, limit in budgets.limits(found, caller).items() if limit}

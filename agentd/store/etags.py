@@ -26,3 +26,18 @@ class StoredEtags:
         with self.store.write() as connection:
             connection.execute(delete(schema.etags).where(schema.etags.c.key == key))
             connection.execute(insert(schema.etags).values(key=key, etag=etag, body=body))
+
+
+class RecalledEtags:
+    """Starts from what a store knows, and keeps what comes new in memory: for who may not write."""
+
+    def __init__(self, store: Store | None) -> None:
+        self._stored = StoredEtags(store) if store is not None else None
+        self._new: dict[str, tuple[str, str]] = {}
+
+    def get(self, key: str) -> tuple[str, str] | None:
+        """(etag, body) or None."""
+        return self._new.get(key) or (self._stored.get(key) if self._stored else None)
+
+    def put(self, key: str, etag: str, body: str) -> None:
+        self._new[key] = (etag, body)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from agentd.model import Decision, Verdict
 from agentd.store import schema
 from agentd.store.connection import Store
-
-SKEW = timedelta(minutes=10)
-"""What clocks of hosts may differ by: what another one has set just now is no hold from the future."""
+from agentd.store.glance import hold_end
 
 
 def hold(store: Store, verdict: Verdict, told: Callable[[Connection], object]) -> bool:
@@ -80,15 +77,7 @@ def holds(store: Store) -> dict[str, Verdict]:
                 scope=row["scope"],
                 observed=row["reason"],
                 action=row["action"],
-                retry_at=_end(row, now),
+                retry_at=hold_end(row["since"], row["retry_at"], now),
             )
             for row in rows
         }
-
-
-def _end(row: RowMapping, now: datetime) -> datetime | None:
-    """When a hold ends, on a clock that may have been set back since: waits are for minutes, clocks jump by hours."""
-    if row["retry_at"] is None:
-        return None
-    until = datetime.fromisoformat(row["retry_at"])
-    return min(until, now) if datetime.fromisoformat(row["since"]) > now + SKEW else until

@@ -61,6 +61,15 @@ def events_after(store: Store, seq: int, limit: int = 1000) -> list[tuple[int, s
         return [(row.seq, row.body) for row in connection.execute(query)]
 
 
+def newest(store: Store, limit: int, task_id: str | None = None) -> list[tuple[int, str]]:
+    """(sequence number, canonical JSON) of the newest events, of all or of one task, in order."""
+    query = select(schema.events.c.seq, schema.events.c.body).order_by(schema.events.c.seq.desc()).limit(limit)
+    if task_id is not None:
+        query = query.where(schema.events.c.task_id == task_id)
+    with store.read() as connection:
+        return [(row.seq, row.body) for row in reversed(list(connection.execute(query)))]
+
+
 def events_of(store: Store, run_id: str) -> list[Event]:
     query = select(schema.events.c.body).where(schema.events.c.run_id == run_id).order_by(schema.events.c.seq)
     with store.read() as connection:

@@ -50,6 +50,7 @@ class Stop:
 def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[..., None] | None = None) -> Context:
     """Open all doors. Raises AgentdError, one line for each thing that is wrong with token, repository or base."""
     clock = SystemClock()
+    settings.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # before a folder in it is made
     store = open_store(settings.database_url, settings.state_dir, clock)
     bind(store, settings.repo)
     require_near_versions(store)

@@ -16,6 +16,7 @@ from agentd.run.report import STICKY
 from agentd.run.stages.finish import REFUSED
 from agentd.store import holds, verdicts
 from agentd.store.attempts import backoff_seconds
+from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor import reconcile
 from agentd.supervisor.admission import Admission, admit, blocked_by
 from agentd.supervisor.dispatch import admit_run
@@ -24,9 +25,8 @@ from agentd.supervisor.lead import Lead
 from agentd.supervisor.plan import Candidate, plan
 from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import profile_name, task_id_of, task_of
-from agentd.supervisor.world import World, observe
+from agentd.supervisor.world import STRAYS_SECONDS, World, observe
 
-STRAYS_SECONDS = 60.0
 SAID_BY_LABELS = frozenset({"running", "in_review", "in_progress", "blocked"})
 """Rules of the plan that only repeat what the issue's label says, and a run has decided before."""
 GITHUB = "github"
@@ -80,12 +80,21 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False, take:
         await reconcile.end_foreign(context)
         reconcile.mind_untaken(context)
         done = await _decide_and_dispatch(context, memory)
+        _note(context)
     except ClaimLost:
         return Tick(revived=revived, hold=_standby(lead))
     if take:
         new = {run.run_id for run in done.started}
         revived += [run_id for run_id in await host.take() if run_id not in new]
     return replace(done, revived=revived)
+
+
+def _note(context: Context) -> None:
+    """Say when this tick was, for who watches."""
+    now, rate = context.clock.now(), context.github.rate_state()
+    following = now + timedelta(seconds=context.settings.poll_interval_seconds)
+    left = (rate.remaining, rate.limit, rate.reset_at) if rate is not None else ()
+    note_tick(context.store, TickNote(now, following, *left))
 
 
 async def _decide_and_dispatch(context: Context, memory: Memory, *, dry_run: bool = False) -> Tick:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentd.contracts import Contracts, read_contracts
+from agentd.github.client import GitHub
 from agentd.github.poller import poll_issues
 from agentd.model import Issue, Run, Verdict
 from agentd.run.context import Context
@@ -12,6 +13,9 @@ from agentd.states import RunState
 from agentd.store import holds, runs
 from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import task_id_of
+
+STRAYS_SECONDS = 60.0
+"""How often issues in progress that nobody works on are looked for."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ def observe(context: Context) -> World:
         latest,
         runs.active_runs(context.store),
         holds.holds(context.store),
-        _done(context, issues, contracts, latest),
+        done_tasks(context.github, issues, contracts, latest),
     )
 
 
-def _done(context: Context, issues: dict[int, Issue], contracts: Contracts, latest: dict[str, Run]) -> frozenset[str]:
-    """Closed issues are only asked for when somebody waits for one."""
+def done_tasks(
+    github: GitHub, issues: dict[int, Issue], contracts: Contracts, latest: dict[str, Run]
+) -> frozenset[str]:
+    """Tasks whose dependants may start. Closed issues are only asked for when somebody waits for one."""
     merged = {task_id for task_id, run in latest.items() if run.state is RunState.merged}
     here = {task_id_of(issue) for issue in issues.values()}
     wanted = {
@@ -60,7 +66,7 @@ def _done(context: Context, issues: dict[int, Issue], contracts: Contracts, late
         if needed not in merged and needed not in here
     }
     if wanted:
-        for issue in poll_issues(context.github, READY, "closed"):
+        for issue in poll_issues(github, READY, "closed"):
             if issue.state_reason in {"completed", None}:
                 merged.add(task_id_of(issue))
     return frozenset(merged)

@@ -1,0 +1,129 @@
+"""Who the token is, what it may do, and what GitHub allows: limits, protection, the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from agentd.doctor.finding import Code, Finding
+from agentd.doctor.visit import Visit
+from agentd.errors import ConfigurationError, GitHubError
+from agentd.github.client import GitHub
+from agentd.github.identity import check_rights, whoami
+from agentd.loading import require_repo
+from agentd.model import Decision, Verdict
+
+SKEW = timedelta(seconds=60)
+"""From here on times in comments, holds and logs mislead; leases do not depend on it."""
+FEW = 0.1
+"""Part of the hourly quota that is little."""
+
+TOKEN = Code(
+    "github.token",
+    "EXECUTOR_BOT_TOKEN",
+    "there is no token, or GitHub refuses it",
+    "make one, and set `EXECUTOR_BOT_TOKEN`",
+)
+REACHED = Code("github.reached", "GitHub", "GitHub does not answer, or not with an answer", "look at the network")
+IDENTITY = Code("github.identity", "Executor identity", "never: who the token is", "nothing")
+ACCESS = Code(
+    "github.access",
+    "Repo access",
+    "the repository is not there, not visible to the token, renamed, archived, or has issues turned off",
+    "as the message says",
+)
+RIGHTS = Code(
+    "github.rights", "Write access", "the account or the token's scopes may only read", "give it write access"
+)
+BASE = Code("github.base_branch", "Base branch", "the base branch is not there", "push it, or set `BASE_BRANCH`")
+PROTECTION = Code(
+    "github.protection",
+    "Branch protection",
+    "nothing has to pass before a pull request is merged: the base branch has no required check",
+    "protect it; the command does that for a check named `verify`",
+)
+LIMITS = Code(
+    "github.limits",
+    "Rate limit",
+    "little of the hourly quota of requests is left",
+    "wait for the reset, or poll less often",
+)
+CLOCK = Code("github.clock", "Clock", "this machine's clock is not GitHub's", "set the clock")
+CODES = (TOKEN, REACHED, IDENTITY, ACCESS, RIGHTS, BASE, PROTECTION, LIMITS, CLOCK)
+
+_BY_RULE = {"token": TOKEN, "repository": ACCESS, "write_access": RIGHTS, "base_branch": BASE}
+
+
+def checks(visit: Visit) -> Iterator[Finding]:
+    """Everything that a token without special rights can ask."""
+    settings, github = visit.settings, None
+    try:
+        require_repo(settings, token=False)
+        github = visit.github
+    except ConfigurationError:
+        return  # the group configuration says so
+    if github is None:
+        yield TOKEN.fail("no token: GitHub is not asked", "export EXECUTOR_BOT_TOKEN=TOKEN")
+        return
+    try:
+        verdicts = check_rights(github, settings.base_branch)
+        for verdict in verdicts:
+            yield _finding(visit, verdict)
+        if all(verdict.rule_id != "token" or verdict.decision is Decision.allow for verdict in verdicts):
+            me = whoami(github)
+            yield IDENTITY.ok(f"{me.login or 'a GitHub App'}{f' ({me.id})' if me.id else ''}")
+        if all(verdict.decision is Decision.allow for verdict in verdicts):
+            yield _protection(visit, github)
+        yield from _limits(visit, github)
+    except GitHubError as error:
+        yield REACHED.fail(str(error), f"curl -sS -o /dev/null {settings.github_api_url}", subject=settings.repo)
+
+
+def _finding(visit: Visit, verdict: Verdict) -> Finding:
+    code = _BY_RULE[verdict.rule_id]
+    if verdict.decision is Decision.allow:
+        return code.ok("set, and GitHub takes it" if code is TOKEN else verdict.observed)
+    repo, base = visit.settings.repo, visit.settings.base_branch
+    remedies = {
+        "token": "export EXECUTOR_BOT_TOKEN=TOKEN",
+        "repository": "export REPO=OWNER/NAME",
+        "write_access": f"gh api --method PUT repos/{repo}/collaborators/ACCOUNT -f permission=push",
+        "base_branch": f"git push {visit.settings.remote_url} HEAD:refs/heads/{base}",
+    }
+    return code.fail(f"{verdict.observed}: {verdict.action}", remedies[verdict.rule_id], evidence=verdict.evidence)
+
+
+def _protection(visit: Visit, github: GitHub) -> Finding:
+    repo, base = visit.settings.repo, visit.settings.base_branch
+    found = github.request("GET", f"{github.base}/branches/{quote(base)}").data
+    required = ((found.get("protection") or {}).get("required_status_checks") or {}).get("contexts") or []
+    if found.get("protected") and required:
+        return PROTECTION.ok(f"{base} requires {', '.join(str(name) for name in required)}")
+    said = "has no required check" if found.get("protected") else "is not protected"
+    rules = (
+        '{"required_status_checks":{"strict":true,"contexts":["verify"]},"enforce_admins":false,'
+        '"required_pull_request_reviews":{"required_approving_review_count":1},"restrictions":null}'
+    )
+    command = f"echo '{rules}' | gh api --method PUT repos/{repo}/branches/{base}/protection --input -"
+    return PROTECTION.warn(f"{base} {said}", command, subject=base)
+
+
+def _limits(visit: Visit, github: GitHub) -> Iterator[Finding]:
+    answer = github.request("GET", "/rate_limit")
+    state = answer.data["resources"]["core"]
+    left, limit = int(state["remaining"]), int(state["limit"])
+    if left < limit * FEW:
+        wait = max(1, int(state["reset"] - visit.now.timestamp()))
+        yield LIMITS.warn(f"{left} of {limit} requests are left for {wait} s", f"sleep {wait}", subject="core")
+    else:
+        yield LIMITS.ok(f"{left} of {limit} requests are left")
+    date = answer.headers.get("date")
+    if date is not None:
+        ahead = (visit.clock.now() - parsedate_to_datetime(date)).total_seconds()
+        if abs(ahead) > SKEW.total_seconds():
+            way = "ahead of" if ahead > 0 else "behind"
+            yield CLOCK.warn(f"{abs(ahead):.0f} s {way} GitHub's", "sudo timedatectl set-ntp true")
+        else:
+            yield CLOCK.ok("as GitHub's, within a minute")

@@ -1,0 +1,133 @@
+"""Where agentd keeps what it knows: folders, their rights and disk, the store's file, and the ledger in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from agentd.doctor.finding import Code, Finding, safe
+from agentd.doctor.visit import Visit
+from agentd.errors import StoreError
+from agentd.store.health import broken_links, damage
+
+NEWEST_EVENTS = 5_000
+"""Rows of the ledger that are looked at: enough to notice what was changed lately, within the time of a look."""
+MIB = 1 << 20
+
+STATE_DIR = Code("store.state_dir", "State dir", "others may read it, or agentd may not write it", "mend its rights")
+LOG_DIR = Code("store.log_dir", "Log dir", "others may read it, or agentd may not write it", "mend its rights")
+FILE = Code(
+    "store.file",
+    "Run state file",
+    "the store cannot be opened: damaged, locked, of another version, or not to be reached",
+    "as the message says; agentd makes a new store from what GitHub has",
+)
+INTEGRITY = Code(
+    "store.integrity",
+    "Store integrity",
+    "SQLite finds the file damaged",
+    "move it away: agentd makes a new one from what GitHub has",
+)
+LEDGER = Code(
+    "store.ledger",
+    "Ledger",
+    "the chain of hashes does not hold: somebody changed the record of what happened",
+    "keep the file as evidence, and find out who",
+)
+DISK = Code(
+    "store.disk",
+    "Disk",
+    "less disk is free than the runs that may be under way may fill (`max_parallel` times `max_disk_mib`)",
+    "free some: `agentd clean` removes what ended runs have left",
+)
+CODES = (STATE_DIR, LOG_DIR, FILE, INTEGRITY, LEDGER, DISK)
+
+
+def checks(visit: Visit) -> Iterator[Finding]:
+    """The folders first, then what is in them."""
+    settings = visit.settings
+    yield _folder(STATE_DIR, settings.state_dir)
+    yield _folder(LOG_DIR, settings.log_dir)
+    yield _disk(visit)
+    yield from _file(visit)
+
+
+def _folder(code: Code, folder: Path) -> Finding:
+    if not folder.exists():
+        above = next(place for place in folder.parents if place.exists())
+        if os.access(above, os.W_OK):
+            return code.ok(f"{folder} is made when it is needed")
+        return code.fail(f"{folder} is not there, and {above} cannot be written", f'sudo chown "$USER" {_q(above)}')
+    if not folder.is_dir():
+        return code.fail(f"{folder} is no folder", f"mv {_q(folder)} {_q(folder)}.file")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return code.fail(
+            f"{folder} cannot be written", f"chmod 700 {_q(folder)}", fix=safe("chmod", "700", str(folder))
+        )
+    if (open_to := stat.S_IMODE(folder.stat().st_mode) & 0o077) != 0:
+        said = f"{folder} is open to other users of this machine (mode {open_to:03o})"
+        return code.warn(said, f"chmod 700 {_q(folder)}", fix=safe("chmod", "700", str(folder)))
+    return code.ok(str(folder))
+
+
+def _disk(visit: Visit) -> Finding:
+    settings = visit.settings
+    wanted = settings.max_parallel * settings.max_disk_mib
+    places = {name: _existing(place) for name, place in (("state", settings.state_dir), ("work", settings.workspaces))}
+    free = {name: shutil.disk_usage(place).free // MIB for name, place in places.items()}
+    name = min(free, key=lambda each: free[each])
+    said = f"{free[name]} MiB are free at {places[name]}"
+    if free[name] < wanted:
+        said += f"; {settings.max_parallel} runs may fill {wanted}"
+        return DISK.warn(
+            said, f"{visit.agentd('clean')}\nexport AGENTD_MAX_DISK_MIB={free[name] // 2 // settings.max_parallel}"
+        )
+    return DISK.ok(said)
+
+
+def _file(visit: Visit) -> Iterator[Finding]:
+    path = visit.settings.state_dir / "agentd.db"
+    aside = f"mv {_q(path)} {_q(path)}.damaged"
+    if visit.store_trouble:
+        trouble = visit.store_trouble
+        if "older than" in trouble:
+            yield FILE.fail(trouble, visit.agentd("start"))
+        elif visit.settings.database_url or "newer than" in trouble:
+            yield FILE.fail(
+                trouble, "pip install --upgrade agentd" if "newer" in trouble else "export AGENTD_DATABASE_URL="
+            )
+        else:
+            yield FILE.fail(trouble, aside)
+        return
+    store = visit.store
+    if store is None:
+        yield FILE.ok("not there yet; the first run makes it")
+        return
+    try:
+        found = damage(store)
+        if found:
+            yield INTEGRITY.fail("; ".join(found), aside, evidence=tuple(found))
+            return
+        looked, wrong = broken_links(store, NEWEST_EVENTS)
+    except StoreError as error:
+        yield INTEGRITY.fail(str(error), aside)
+        return
+    yield FILE.ok(f"{store.name}")
+    yield INTEGRITY.ok("sound" if store.is_sqlite else "looked after by PostgreSQL")
+    if wrong:
+        said = f"the chain breaks at sequence {', '.join(str(seq) for seq in wrong[:5])}"
+        yield LEDGER.fail(said, f"mv {_q(path)} {_q(path)}.evidence", evidence=tuple(str(seq) for seq in wrong[:50]))
+    else:
+        yield LEDGER.ok(f"the chain holds over the newest {looked} events")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _q(path: Path) -> str:
+    return shlex.quote(str(path))
