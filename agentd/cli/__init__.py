@@ -27,6 +27,7 @@ from agentd.cli import (
     status,
     stop,
     tasks,
+    web,
     worker,
     workers,
 )
@@ -47,6 +48,7 @@ app.command()(once.once)
 app.command()(worker.worker)
 app.command()(status.status)
 app.command()(follow.follow)
+app.command()(web.web)
 app.command()(stop.stop)
 app.command()(stop.restart)
 app.command()(pause.pause)

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select
 
 from agentd.store import schema
 from agentd.store.connection import Store
+from agentd.store.glance import Glance
 
 KEY = "last_plan"
 """Key in the table meta."""
@@ -29,9 +30,8 @@ def note_plan(store: Store, rows: list[dict[str, Any]]) -> bool:
     return True
 
 
-def last_plan(store: Store) -> list[dict[str, Any]]:
-    """Rows as they were kept; empty before the first."""
-    with store.read() as connection:
-        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == KEY)).scalar()
+def rows_of(look: Glance) -> list[dict[str, Any]]:
+    """Rows as they were kept; empty before the first plan."""
+    found = look.value("SELECT value FROM meta WHERE key = ?", KEY)
     rows: list[dict[str, Any]] = json.loads(found) if found else []
     return rows

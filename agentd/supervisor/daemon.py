@@ -27,6 +27,7 @@ from agentd.store.projections import project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
+from agentd.supervisor.process import NUDGE
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -37,13 +38,19 @@ STOP_SECONDS = 10.0
 
 @dataclass
 class Stop:
-    """What signals have asked for: the first one drains, the second one stops now."""
+    """What signals have asked for: the first one drains, the second one stops now; another kind asks for a poll."""
 
     asked: int = 0
+    nudged: bool = False
+    """somebody wants the next poll now"""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signal(self) -> None:
         self.asked += 1
+        self.changed.set()
+
+    def nudge(self) -> None:
+        self.nudged = True
         self.changed.set()
 
 
@@ -155,10 +162,11 @@ class _signals:  # used as a context manager only
         self.stop = Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.signal)
+        asyncio.get_running_loop().add_signal_handler(NUDGE, self.stop.nudge)
         return self.stop
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, NUDGE):
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
@@ -167,7 +175,7 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
     assert memory.host is not None
     busy = len(runs.active_runs(context.store))
     until = context.clock.boottime() + context.settings.poll_interval_seconds
-    while (left := until - context.clock.boottime()) > 0 and not stop.asked:
+    while (left := until - context.clock.boottime()) > 0 and not stop.asked and not stop.nudged:
         # Alone and with nothing to do there is nobody to report to, and nothing to take.
         alone = context.store.is_sqlite and not busy
         await memory.host.rest(not context.carried)
@@ -180,6 +188,9 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
         await memory.host.take()
         if len(runs.active_runs(context.store)) < busy:
             return
+    if stop.nudged and not stop.asked:
+        stop.nudged = False
+        stop.changed.clear()
 
 
 async def _pause(stop: Stop, seconds: float) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from agentd.config import Settings
 from agentd.errors import AgentdError, ConfigurationError
 from agentd.model import Decision, Verdict
 from agentd.states import ACTIVE
-from agentd.store import holds, runs
+from agentd.store import holds, runs, verdicts
 from agentd.store.connection import Store
-from agentd.supervisor.process import running
-
-NUDGE = signal.SIGUSR1
-"""Signal that makes a supervisor look at GitHub at once."""
+from agentd.store.verdicts import About
+from agentd.supervisor.process import NUDGE, running
 
 
 def pause(store: Store, settings: Settings, reason: str = "", profile: str | None = None) -> Verdict:
@@ -29,7 +26,7 @@ def pause(store: Store, settings: Settings, reason: str = "", profile: str | Non
         observed=f"paused by the operator{': ' + reason if reason else ''}",
         action=f"agentd resume --profile {profile}" if profile else "agentd resume",
     )
-    holds.hold(store, verdict)
+    verdicts.hold(store, verdict, About(settings.repo, "supervisor"))
     return verdict
 
 

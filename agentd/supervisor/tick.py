@@ -16,13 +16,14 @@ from agentd.run.report import STICKY
 from agentd.run.stages.finish import REFUSED
 from agentd.store import holds, verdicts
 from agentd.store.attempts import backoff_seconds
+from agentd.store.plans import note_plan
 from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor import reconcile
 from agentd.supervisor.admission import Admission, admit, blocked_by
 from agentd.supervisor.dispatch import admit_run
 from agentd.supervisor.host import Host
 from agentd.supervisor.lead import Lead
-from agentd.supervisor.plan import Candidate, plan
+from agentd.supervisor.plan import Candidate, plan, row_of
 from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import profile_name, task_id_of, task_of
 from agentd.supervisor.world import STRAYS_SECONDS, World, observe
@@ -83,6 +84,8 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False, take:
         _note(context)
     except ClaimLost:
         return Tick(revived=revived, hold=_standby(lead))
+    if done.hold is None:
+        note_plan(context.store, [row_of(candidate) for candidate in done.candidates])
     if take:
         new = {run.run_id for run in done.started}
         revived += [run_id for run_id in await host.take() if run_id not in new]

@@ -7,6 +7,7 @@ import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -37,6 +38,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def guarded(access: Access) -> Any:
+    """The middleware that checks every request before its handler, and adds what keeps a browser safe."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = access.objection(request)
+        response = refused if refused is not None else await handler(request)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return check
+
+
 @dataclass(frozen=True)
 class Access:
     """The rules of one server. `token` may be empty where only this machine reaches it."""
@@ -46,22 +62,8 @@ class Access:
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """value of the cookie of who has shown the token; another one after each start"""
 
-    @property
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
-        """Checks every request before its handler, and adds the headers that keep a browser safe."""
-
-        @web.middleware
-        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            refused = self._objection(request)
-            response = refused if refused is not None else await handler(request)
-            if not response.prepared:
-                response.headers.update(HEADERS)
-                response.headers.setdefault("Cache-Control", "no-store")
-            return response
-
-        return check
-
-    def _objection(self, request: web.Request) -> web.Response | None:
+    def objection(self, request: web.Request) -> web.Response | None:
+        """Why a request is not taken, as its answer; None when it is."""
         host = urlsplit(f"//{request.host}").hostname or ""
         if not self.token and not is_loopback(host):
             # A name that somebody has pointed at this machine: its pages would be of the same origin.

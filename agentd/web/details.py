@@ -8,19 +8,25 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
+from agentd.doctor.examine import examine
+from agentd.doctor.finding import LEVELS
+from agentd.doctor.visit import Visit
 from agentd.errors import GitError
 from agentd.git.mirror import known_mirror
 from agentd.model import Run
 from agentd.policy.budget_settings import NANO
 from agentd.sandbox.redact import redact
-from agentd.states import RETRY_ENDS, RunState
-from agentd.store import attempts, holds, ledger, plans, runs, schema, spending, steps
+from agentd.states import ACTIVE, ENDS, RunState
+from agentd.store import attempts, holds, ledger, runs, schema, spending, steps
 from agentd.store.connection import Store
+from agentd.store.glance import glance
+from agentd.store.plans import rows_of
 from agentd.supervisor.retry import STAGES
 from agentd.web.overview import brief
 from agentd.web.source import NotHere, Source
 
 MOST_ROWS = 200
+FINDING = ("code", "level", "title", "message", "remediation", "subject", "evidence")
 MOST_CHARACTERS = 400_000
 """of a diff"""
 OUTPUT_CHARACTERS = 20_000
@@ -37,14 +43,14 @@ def find(source: Source, identifier: str) -> dict[str, Any]:
 def run(source: Source, run_id: str) -> dict[str, Any]:
     """Everything about a run. Raises NotHere."""
     store = source.store
-    found = _run(source, run_id)
+    found = require_run(source, run_id)
     told = runs.order_of(store, run_id)
     events = [
         {"at": event.timestamp.isoformat(), "type": event.event_type, "status": event.status, "data": event.data}
         for event in ledger.events_of(store, run_id)[-MOST_ROWS:]
     ]
     return found.model_dump(mode="json") | {
-        **brief(found),
+        **_brief(found),
         "goal": told["task"]["goal"],
         "verify_command": told["task"]["verify_command"],
         "sandbox": told.get("sandbox", "none"),
@@ -55,7 +61,7 @@ def run(source: Source, run_id: str) -> dict[str, Any]:
         "verify": _verify_outputs(source, run_id),
         "has_log": source.log_of(run_id).is_file(),
         "has_diff": bool(found.base_sha and found.head_sha),
-        "has_evidence": _evidence(source, run_id).is_dir(),
+        "has_evidence": evidence_dir(source, run_id).is_dir(),
         "may": _orders(found),
     }
 
@@ -73,14 +79,14 @@ def runs_page(source: Source, before: str, state: str, words: str) -> dict[str, 
         query = query.where(or_(func.lower(table.c.title).like(like), func.lower(table.c.run_id).like(like)))
     with source.store.read() as connection:
         found = list(connection.execute(query).scalars())
-    rows = [brief(known) for run_id in found if (known := runs.get_run(source.store, run_id)) is not None]
+    rows = [_brief(known) for run_id in found if (known := runs.get_run(source.store, run_id)) is not None]
     return {"runs": rows, "before": rows[-1]["started_at"] if len(rows) == 50 else None}
 
 
 def task(source: Source, identifier: str) -> dict[str, Any]:
     """A task with its runs, holds and attempts; by its id or by its issue's number. Raises NotHere."""
     store = source.store
-    planned = {str(row["task_id"]): row for row in plans.last_plan(store)}
+    planned = {str(row["task_id"]): row for row in _plan(source)}
     numbers = {str(row["issue_number"]): name for name, row in planned.items()}
     wanted = identifier.removeprefix("#")
     name = numbers.get(wanted) or _task_of_issue(store, wanted) or identifier
@@ -93,14 +99,14 @@ def task(source: Source, identifier: str) -> dict[str, Any]:
         "plan": planned.get(name),
         "hold": held.model_dump(mode="json") if held else None,
         "attempts": attempts.counts(store, name),
-        "runs": [brief(each) for each in reversed(mine)],
+        "runs": [_brief(each) for each in reversed(mine)],
     }
 
 
 def graph(source: Source) -> dict[str, Any]:
     """Tasks that are planned, run or depend on each other: {tasks, edges: [needed, who needs it]}."""
     store = source.store
-    planned = {row["task_id"]: row for row in plans.last_plan(store)}
+    planned = {row["task_id"]: row for row in _plan(source)}
     latest = runs.latest_by_task(store)
     edges = [(needed, name) for name, row in planned.items() for needed in row.get("dependencies", ())]
     shown = dict.fromkeys([*planned, *(needed for needed, _ in edges), *(r.task_id for r in runs.active_runs(store))])
@@ -134,7 +140,7 @@ def ledger_page(source: Source, before: int | None) -> dict[str, Any]:
 
 def diff(source: Source, run_id: str) -> str:
     """What the run changed, as a patch; cut at its end. Raises NotHere."""
-    found, mirror = _run(source, run_id), known_mirror(source.settings)
+    found, mirror = require_run(source, run_id), known_mirror(source.settings)
     if mirror is None or not found.base_sha or not found.head_sha:
         raise NotHere(f"{run_id}: has no commit on this host yet")
     try:
@@ -144,7 +150,15 @@ def diff(source: Source, run_id: str) -> str:
     return redact(patch[:MOST_CHARACTERS], source.secrets)
 
 
-def _run(source: Source, run_id: str) -> Run:
+def doctor(source: Source) -> dict[str, Any]:
+    """The doctor's findings, those that need somebody first."""
+    visit = Visit(source.loaded, source.environ, source.folder, source.loaded.file, smoke=False)
+    found = sorted(examine(visit), key=lambda finding: -LEVELS.index(finding.level))
+    return {"findings": [{name: getattr(each, name) for name in FINDING} for each in found]}
+
+
+def require_run(source: Source, run_id: str) -> Run:
+    """The run. Raises NotHere."""
     found = runs.get_run(source.store, run_id)
     if found is None:
         raise NotHere(f"{run_id}: no such run")
@@ -173,7 +187,8 @@ def _tail(path: Path, characters: int) -> str:
         return file.read().decode(errors="replace")
 
 
-def _evidence(source: Source, run_id: str) -> Path:
+def evidence_dir(source: Source, run_id: str) -> Path:
+    """Where the run's evidence is, on the host that carried it."""
     return source.run_dir(run_id) / "evidence"
 
 
@@ -187,8 +202,15 @@ def _task_of_issue(store: Store, number: str) -> str | None:
 
 def _orders(run: Run) -> list[str]:
     """What a person may order of the run now."""
-    shown = brief(run)
-    if shown["is_active"]:
+    if run.state in ACTIVE:
         return ["cancel"]
-    ended = run.state in RETRY_ENDS or run.state not in {RunState.merged, RunState.in_review}
-    return ["retry", *(f"retry:{stage}" for stage in STAGES)] if ended else []
+    return ["retry", *(f"retry:{stage}" for stage in STAGES)] if run.state in ENDS - {RunState.merged} else []
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    return brief(run.model_dump(mode="json"))
+
+
+def _plan(source: Source) -> list[dict[str, Any]]:
+    with glance(source.settings.database_url, source.settings.state_dir, source.clock) as look:
+        return rows_of(look) if look is not None else []

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from agentd.agents.environment import secret_values
 from agentd.clock import Clock
 from agentd.config import Settings
 from agentd.errors import AgentdError
+from agentd.loading import Loaded
+from agentd.sandbox.redact import redact
 from agentd.store.connection import Store, open_store
 
 
@@ -22,9 +26,15 @@ class NotHere(AgentdError):
 class Source:
     """Doors of one page. It reads; orders open the store for writing while they are given."""
 
-    settings: Settings
+    loaded: Loaded
+    folder: Path
+    """where agentd.toml and tasks/ are"""
     clock: Clock
     environ: Mapping[str, str]
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
 
     @cached_property
     def store(self) -> Store:
@@ -45,6 +55,11 @@ class Source:
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
 
+    def cleaned(self, value: Any) -> Any:
+        """A JSON value without secrets."""
+        text, secrets = json.dumps(value, ensure_ascii=False), self.secrets
+        return value if redact(text, secrets) == text else _cleaned(value, secrets)
+
     def log_of(self, run_id: str) -> Path:
         """The log of a run's programs, on the host that carries it."""
         return self.settings.log_dir / "workers" / f"{run_id}.log"
@@ -52,3 +67,11 @@ class Source:
     def run_dir(self, run_id: str) -> Path:
         """Files of a run, on the host that carries it."""
         return self.settings.state_dir / "runs" / run_id
+
+
+def _cleaned(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {redact(str(key), secrets): _cleaned(each, secrets) for key, each in value.items()}
+    return [_cleaned(each, secrets) for each in value] if isinstance(value, list | tuple) else value
