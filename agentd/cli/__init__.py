@@ -27,6 +27,7 @@ from agentd.cli import (
     status,
     stop,
     tasks,
+    why,
     worker,
     workers,
 )
@@ -46,6 +47,7 @@ app.command()(start.start)
 app.command()(once.once)
 app.command()(worker.worker)
 app.command()(status.status)
+app.command()(why.why)
 app.command()(follow.follow)
 app.command()(stop.stop)
 app.command()(stop.restart)

@@ -20,6 +20,7 @@ from agentd.contracts import Contracts, read_contracts
 from agentd.errors import ConfigurationError, GitError, GitHubError, StoreError
 from agentd.git.mirror import Mirror, known_mirror
 from agentd.github.client import GitHub, connect
+from agentd.github.labels import READY
 from agentd.github.poller import poll_issues
 from agentd.loading import Loaded
 from agentd.model import Issue, Run, Verdict
@@ -33,7 +34,6 @@ ANSWER_SECONDS = 5
 """How long one answer of GitHub is waited for."""
 BUSY_SECONDS = 2.0
 """How long another program may hold the lock of the store's file."""
-READY = "agent-ready"
 
 
 @dataclass

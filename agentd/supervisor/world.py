@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from agentd.contracts import Contracts, read_contracts
 from agentd.github.client import GitHub
+from agentd.github.labels import READY
 from agentd.github.poller import poll_issues
 from agentd.model import Issue, Run, Verdict
 from agentd.run.context import Context
 from agentd.states import RunState
 from agentd.store import holds, runs
-from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import task_id_of
 
 STRAYS_SECONDS = 60.0
