@@ -83,9 +83,9 @@ def _disk(visit: Visit) -> Finding:
     said = f"{free[name]} MiB are free at {places[name]}"
     if free[name] < wanted:
         said += f"; {settings.max_parallel} runs may fill {wanted}"
-        return DISK.warn(
-            said, f"{visit.agentd('clean')}\nexport AGENTD_MAX_DISK_MIB={free[name] // 2 // settings.max_parallel}"
-        )
+        clean = [visit.agentd("clean")] if visit.store is not None else []
+        less = f"export AGENTD_MAX_DISK_MIB={max(1, free[name] // 2 // settings.max_parallel)}"
+        return DISK.warn(said, "\n".join([*clean, less]))
     return DISK.ok(said)
 
 

@@ -458,7 +458,7 @@ def test_an_issue_may_be_named_in_many_ways(scene: Scene, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["", "seven", "0", "-1", "other/repo#1", "http://x/other/repo/issues/1", "a/b/c#1"])
 def test_what_names_no_issue_here_is_refused(scene: Scene, form: str) -> None:
-    with pytest.raises(ConfigurationError, match="names no issue|is not of alice/"):
+    with pytest.raises(ConfigurationError, match=r"names no issue|is not of alice/"):
         why(scene.settings, {}, form)
 
 
