@@ -9,8 +9,7 @@ from typing import Any
 
 from agentd.clock import Clock
 from agentd.config import Settings
-from agentd.doctor.report import without
-from agentd.doctor.visit import secrets_of
+from agentd.doctor.secrecy import secrets_of, without_any
 from agentd.model import Decision, Verdict
 from agentd.policy.budget_settings import limits_of
 from agentd.run.context import Context
@@ -34,22 +33,8 @@ def why(settings: Settings, environ: Mapping[str, str], reference: str, clock: C
         view = {**_head(found), **_history(context, found), "timers": _timers(context, found)}
     finally:
         context.store.close()
-    secrets = secrets_of(settings, environ)
-    cleaned: dict[str, Any] = json.loads(_clean(view, secrets))
+    cleaned: dict[str, Any] = without_any(view, secrets_of(settings, environ))
     return cleaned
-
-
-def _clean(view: dict[str, Any], secrets: tuple[str, ...]) -> str:
-    """JSON in which no value holds a secret."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, str):
-            return without(value, secrets)
-        if isinstance(value, dict):
-            return {key: clean(each) for key, each in value.items()}
-        return [clean(each) for each in value] if isinstance(value, list | tuple) else value
-
-    return json.dumps(clean(view))
 
 
 def _head(found: Explanation) -> dict[str, Any]:

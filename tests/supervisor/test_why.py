@@ -462,6 +462,14 @@ def test_what_names_no_issue_here_is_refused(scene: Scene, form: str) -> None:
         why(scene.settings, {}, form)
 
 
+def test_no_secret_is_in_the_view(scene: Scene) -> None:
+    canary = "canary-7f3a9c1e5b2d"
+    number = scene.issue(f"Leak {canary}", ("agent-ready", "status:blocked"))
+    scene.run(f"issue-{number}", RunState.failed, f"said {canary}", number)
+    found = json.dumps(why(scene.settings, {"SOME_TOKEN": canary}, str(number)))
+    assert "***REDACTED***" in found and canary not in found
+
+
 def test_before_the_first_start_there_is_an_answer_too(scene: Scene, tmp_path: Path) -> None:
     number = scene.issue()
     scene.set(state_dir=tmp_path / "none", trust=Trust())
