@@ -16,6 +16,7 @@ from agentd.cli import (
     follow,
     gateway,
     init,
+    install_service,
     once,
     pause,
     policy,
@@ -57,6 +58,7 @@ app.command()(reset.reset)
 app.command()(clean.clean)
 app.command()(doctor.doctor)
 app.command()(init.init)
+app.command("install-service")(install_service.install_service)
 app.command()(demo.demo)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(runs.app, name="runs")
