@@ -95,10 +95,10 @@ class Visit:
         return runs.active_runs(self.store) if self.store else []
 
     @cached_property
-    def latest(self) -> dict[str, Run]:
+    def latest(self) -> dict[str, runs.Last]:
         """Each task's newest run."""
         with self._lock:
-            return runs.latest_by_task(self.store) if self.store else {}
+            return runs.last_by_task(self.store) if self.store else {}
 
     @cached_property
     def claims(self) -> list[ClaimRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentd.contracts import Contracts, read_contracts
@@ -54,7 +55,7 @@ def observe(context: Context) -> World:
 
 
 def done_tasks(
-    github: GitHub, issues: dict[int, Issue], contracts: Contracts, latest: dict[str, Run]
+    github: GitHub, issues: Mapping[int, Issue], contracts: Contracts, latest: Mapping[str, Run | runs.Last]
 ) -> frozenset[str]:
     """Tasks whose dependants may start. Closed issues are only asked for when somebody waits for one."""
     merged = {task_id for task_id, run in latest.items() if run.state is RunState.merged}
