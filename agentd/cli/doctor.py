@@ -68,7 +68,7 @@ def doctor(
         typer.echo(json.dumps(v2 if schema == 2 else as_v1(shown, _now()), indent=2))
     elif shown or changed_since is None:
         typer.echo(as_text(shown))
-    if visit is not None and not dry_run:
+    if visit is not None and not dry_run and not visit.settings.dry_run:
         _remember(visit, changed_since, report)
         if bundle is not None:
             from agentd.doctor.bundle import write_bundle

@@ -218,6 +218,11 @@ def damaged_page(place: Place) -> None:
         file.write(b"\xff" * 200)
 
 
+def damaged_engine(place: Place) -> None:
+    place.state_dir.mkdir(parents=True, mode=0o700)
+    (place.state_dir / "engine.db").write_text("nonsense " * 1000)
+
+
 def changed_ledger(place: Place) -> None:
     from agentd.store import ledger
     from tests.store.test_store import an_event
@@ -393,6 +398,7 @@ SITUATIONS: list[tuple[str, str, Arrange]] = [
     ("store.file", "no database", store_of("nonsense " * 1000)),
     ("store.file", "newer", newer_store),
     ("store.integrity", "a page", damaged_page),
+    ("store.engine", "no database", damaged_engine),
     ("store.ledger", "changed", changed_ledger),
     ("store.disk", "too little", environ(AGENTD_MAX_DISK_MIB="900000000")),
     ("git.version", "old", old_git),

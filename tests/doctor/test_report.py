@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 
 from agentd.cli import app
 from agentd.doctor import memory
-from agentd.doctor.finding import Code, Finding
+from agentd.doctor.finding import Code, Finding, Fix, safe
+from agentd.doctor.fixing import commands
 from agentd.doctor.report import Thresholds, as_text, as_v1, as_v2, cleaned
 from agentd.model import Event
 from agentd.states import RunState
@@ -205,6 +207,22 @@ def test_safe_fixes_are_said_run_and_seen(place: Place) -> None:
     assert said.splitlines()[0] == "fix: agentd init --labels" and f"fix: chmod 700 {place.state_dir}" in said
     assert oct(place.state_dir.stat().st_mode)[-3:] == "700"
     assert "open to other users" not in out and "[OK] Labels" in out
+
+
+def test_only_what_is_safe_is_ever_run_and_once() -> None:
+    risky = CODE.fail("m", "r", fix=Fix(("rm", "x")))
+    mild = CODE.fail("m", "r", fix=safe("true"))
+    well = replace(mild, level="ok", fix=safe("false"))
+    assert commands([risky, mild, well, mild]) == [("true",)]
+
+
+def test_a_dry_run_by_the_settings_writes_nothing(place: Place) -> None:
+    _ = place.store
+    place.environ["DRY_RUN"] = "1"
+    before = sorted(path.name for path in place.state_dir.iterdir())
+    doctor(place, "--fix", "--bundle", str(place.folder / "help.tar.gz"), "--changed-since", str(place.folder / "last"))
+    assert sorted(path.name for path in place.state_dir.iterdir()) == before
+    assert not (place.folder / "help.tar.gz").exists() and not (place.folder / "last").exists()
 
 
 def test_terminal_controls_and_secrets_are_taken_out() -> None:
