@@ -315,7 +315,7 @@ def test_the_tutorial_can_be_followed_to_its_end(tmp_path: Path) -> None:
     for expected in (
         "start issue-1 #1 Greet by name: next",
         "in_review issue-1",
-        "issue-1 merged",
+        "issue-1  merged",
         "exit status 1",
         "refs/agentd/salvage/issue-3/",
     ):

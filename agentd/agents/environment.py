@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from agentd.agents.endpoints import ENDPOINT_VARIABLES
 from agentd.agents.protocol import LaunchSpec
 from agentd.errors import ConfigurationError
+from agentd.sandbox.redact import secret_values as secret_values
 
 INHERITED = ("PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "TMPDIR")
 """Copied from agentd's environment where set, beside every LC_* name."""
@@ -16,7 +17,6 @@ LOOPBACK = "127.0.0.1,localhost,::1"
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_CREDENTIAL_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT|CREDENTIAL)S?$", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"^(?:.*_)?(?:EXECUTOR_BOT|GITHUB|GH)(?:_.*)?_(?:TOKEN|PAT|PASSWORD)$", re.IGNORECASE)
 # docs.github.com, "GitHub's token formats"
 _SECRET_VALUE = re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})")
@@ -54,11 +54,6 @@ def setting(spec: LaunchSpec, name: str) -> str:
     if spec.endpoint and name in ENDPOINT_VARIABLES:
         return spec.endpoint.get(name, "")
     return spec.profile.env.get(name) or spec.base_env.get(name, "")
-
-
-def secret_values(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of variables whose names say that they are credentials, to be taken out of whatever is kept."""
-    return tuple(value for name, value in env.items() if value and _CREDENTIAL_NAME.search(name))
 
 
 def _refuse_name(profile: str, name: str) -> None:

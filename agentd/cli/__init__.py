@@ -16,6 +16,7 @@ from agentd.cli import (
     follow,
     gateway,
     init,
+    install_service,
     once,
     pause,
     policy,
@@ -28,6 +29,7 @@ from agentd.cli import (
     stop,
     tasks,
     web,
+    why,
     worker,
     workers,
 )
@@ -47,6 +49,7 @@ app.command()(start.start)
 app.command()(once.once)
 app.command()(worker.worker)
 app.command()(status.status)
+app.command()(why.why)
 app.command()(follow.follow)
 app.command()(web.web)
 app.command()(stop.stop)
@@ -57,6 +60,7 @@ app.command()(reset.reset)
 app.command()(clean.clean)
 app.command()(doctor.doctor)
 app.command()(init.init)
+app.command("install-service")(install_service.install_service)
 app.command()(demo.demo)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(runs.app, name="runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ def list_claims(config: ConfigFile = None, as_json: Json = False) -> None:
     """The claims of this installation with the seconds that are left of each."""
     from agentd.views.status import status
 
-    found = status(load_settings(config).settings)["claims"]
+    found = status(load_settings(config).settings, os.environ)["claims"]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

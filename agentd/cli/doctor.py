@@ -44,8 +44,9 @@ def doctor(
     Exits 0 whatever it finds, unless --strict or a threshold is given: then 1 when it is crossed. Exits 1 too when
     the doctor itself could not look at everything.
     """
+    from agentd.cli.progress import progress
     from agentd.doctor import memory
-    from agentd.doctor.examine import examine, is_whole
+    from agentd.doctor.examine import GROUPS, examine, is_whole
     from agentd.doctor.report import Thresholds, as_text, as_v1
 
     thresholds = Thresholds(strict, fail_threshold, warn_threshold)
@@ -55,7 +56,8 @@ def doctor(
     if visit is not None:
         file = changed_since or visit.settings.state_dir / memory.NAME
         before = memory.recall(file, named=changed_since is not None)
-        shown = found = examine(visit)
+        with progress("looking", len(GROUPS)) as done:
+            shown = found = examine(visit, done)
         if fix:
             found = shown = _fixed(visit, found, dry_run or visit.settings.dry_run)
     report = _second(visit, found, before)
@@ -66,7 +68,7 @@ def doctor(
         typer.echo(json.dumps(v2 if schema == 2 else as_v1(shown, _now()), indent=2))
     elif shown or changed_since is None:
         typer.echo(as_text(shown))
-    if visit is not None and not dry_run:
+    if visit is not None and not dry_run and not visit.settings.dry_run:
         _remember(visit, changed_since, report)
         if bundle is not None:
             from agentd.doctor.bundle import write_bundle
@@ -98,7 +100,7 @@ def _fixed(visit: Visit, found: list[Finding], dry_run: bool) -> list[Finding]:
 
     from agentd.doctor.examine import examine
     from agentd.doctor.fixing import commands, mend
-    from agentd.doctor.report import without
+    from agentd.doctor.secrecy import without
     from agentd.doctor.visit import Visit
 
     chosen = commands(found)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentd.cli.follow import printable
 from agentd.cli.options import ConfigFile, DryRun, Json, load_settings
+from agentd.plain import printable
 
 if TYPE_CHECKING:
     from agentd.git.mirror import Mirror
@@ -60,7 +60,7 @@ def show(
     for name in one.manifest.changed:
         typer.echo(f"  {_line(name)}")
     if text:
-        typer.echo("\n" + printable(text.encode(errors="surrogateescape")))
+        typer.echo("\n" + printable(text))
     typer.echo(f"\nTo have it as a branch:\n  git fetch {mirror.path} {one.ref}:salvaged/{one.name}")
 
 
@@ -142,4 +142,4 @@ def _why(one: Salvage) -> str:
 
 def _line(text: str) -> str:
     """What agents wrote, so that it does nothing to a terminal."""
-    return " ".join(printable(text.encode(errors="surrogateescape")).split())
+    return " ".join(printable(text).split())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from agentd.plain import one_line
+
 if TYPE_CHECKING:
     from agentd.agents import AgentEvent
 
@@ -32,20 +34,16 @@ def describe(event: AgentEvent | str) -> str:
         case str():
             return event
         case events.Text(text=text) | events.Final(text=text):
-            return _one(text)
+            return one_line(text)
         case events.ToolCall(name=name, input=given):
-            return f"> {name} {_one(str(given))}"
+            return f"> {name} {one_line(str(given))}"
         case events.ToolResult(ok=ok, output=output):
-            return f"{'<' if ok else '!'} {_one(output)}"
+            return f"{'<' if ok else '!'} {one_line(output)}"
         case events.Denied(reason=reason):
-            return f"denied: {_one(reason)}"
+            return f"denied: {one_line(reason)}"
         case events.Error(message=message):
-            return f"error: {_one(message)}"
+            return f"error: {one_line(message)}"
         case events.Raw(line=line):
-            return _one(line)
+            return one_line(line)
         case _:
             return ""
-
-
-def _one(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

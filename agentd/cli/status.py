@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,9 +25,9 @@ def status(config: ConfigFile = None, as_json: Json = False, watch: Watch = Fals
 
     settings = load_settings(config).settings
     if watch:
-        _watch(lambda: view(settings), as_json, interval)
+        _watch(lambda: view(settings, os.environ), as_json, interval)
         return
-    found = view(settings)
+    found = view(settings, os.environ)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -49,9 +50,10 @@ def _watch(look: Any, as_json: bool, interval: float) -> None:
 
     from agentd.cli.tables import console
 
-    with Live(console=console(), auto_refresh=False, screen=True) as live:
+    shown = console()
+    with Live(console=shown, auto_refresh=False, screen=True) as live:
         while True:
-            live.update(Group(*(rendered(block) for block in blocks(look()))), refresh=True)
+            live.update(Group(*(rendered(block, shown.width) for block in blocks(look()))), refresh=True)
             time.sleep(interval)
 
 
@@ -82,7 +84,8 @@ def _work(found: dict[str, Any]) -> list[Block]:
     told: list[Block] = []
     if found["running"]:
         columns = ("task", "issue", "stage", "age", "in stage", "last event", "tokens", "usd", "run", "host")
-        told.append(Table("Runs", columns, [_run(run) for run in found["running"]]))
+        narrow = ("task", "stage", "age", "last event", "tokens")
+        told.append(Table("Runs", columns, [_run(run) for run in found["running"]], narrow))
     away = [host for host in found["hosts"] if host["closed"] or not host["seconds_left"]]
     if away or len(found["hosts"]) > 1:
         rows = [

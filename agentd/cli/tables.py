@@ -13,6 +13,7 @@ import typer
 from agentd.plain import one_line, printable
 
 NARROWEST = 60
+NARROW = 100
 """Columns; in a narrower terminal lines are wrapped by it."""
 
 
@@ -23,6 +24,8 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
+    narrow: tuple[str, ...] = ()
+    """columns that a narrow terminal shows; empty for all"""
 
 
 Block = str | Table
@@ -45,7 +48,7 @@ def tell(blocks: Sequence[Block]) -> None:
         return
     shown = console()
     for block in blocks:
-        shown.print(rendered(block))
+        shown.print(rendered(block, shown.width))
 
 
 def plain(blocks: Sequence[Block]) -> str:
@@ -65,8 +68,8 @@ def plain(blocks: Sequence[Block]) -> str:
     return "\n".join(lines)
 
 
-def rendered(block: Block) -> Any:
-    """The block for rich; nothing in it is taken for markup."""
+def rendered(block: Block, width: int = NARROW) -> Any:
+    """The block for rich, for so many columns; nothing in it is taken for markup."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -74,10 +77,13 @@ def rendered(block: Block) -> Any:
     if isinstance(block, str):
         return Text(printable(block), overflow="fold")
     table = RichTable(title=block.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, expand=False)
-    for column in block.columns:
-        table.add_column(column, overflow="fold")
+    columns = [
+        at for at, name in enumerate(block.columns) if width >= NARROW or not block.narrow or name in block.narrow
+    ]
+    for at in columns:
+        table.add_column(block.columns[at], overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        table.add_row(*(Text(one_line(row[at])) for at in columns))
     return table
 
 
@@ -85,10 +91,11 @@ def console() -> Any:
     """rich, as wide as the terminal."""
     from rich.console import Console
 
-    return Console(no_color=not in_colour(), highlight=False, width=max(NARROWEST, _width()))
+    return Console(no_color=not in_colour(), highlight=False, width=max(NARROWEST, width()))
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns of the terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agentd.doctor.report import without
+from agentd.doctor.secrecy import without
 from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.store import holds, ledger, runs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 
-from agentd.doctor.finding import Code, Finding
+from agentd.doctor.finding import EDIT, Code, Finding
 from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.supervisor.tasks import TITLE_ID
@@ -39,7 +41,11 @@ CODES = (SETTINGS, REPO, VERIFY, CONTRACTS, PROFILE)
 
 def unusable(error: ConfigurationError) -> Finding:
     """The one finding when there are no settings at all."""
-    return SETTINGS.fail(str(error), "agentd config show", evidence=tuple(str(error).split("; ")))
+    said = str(error)
+    variables = list(dict.fromkeys(re.findall(r"\(from ([A-Z][A-Z0-9_]*)\)", said)))
+    named = re.search(r"[^\s:]+\.toml", said)
+    remedy = f"unset {' '.join(variables)}" if variables else f"{EDIT} {named[0] if named else 'agentd.toml'}"
+    return SETTINGS.fail(said, remedy, evidence=tuple(said.split("; ")))
 
 
 def checks(visit: Visit) -> Iterator[Finding]:
@@ -77,6 +83,8 @@ def _verify(visit: Visit) -> Iterator[Finding]:
 def _contracts(visit: Visit) -> Iterator[Finding]:
     folder = visit.settings.repo_root / "tasks"
     for problem in visit.contracts.problems:
-        yield CONTRACTS.fail(problem, visit.agentd("tasks", "validate"), subject=problem.partition(":")[0])
+        name = problem.partition(":")[0]
+        file = folder / name if name.endswith(".json") else folder
+        yield CONTRACTS.fail(problem, f"{EDIT} {shlex.quote(str(file))}", subject=name)
     if not visit.contracts.problems:
         yield CONTRACTS.ok(f"{len(visit.contracts.by_id)} in {folder}, all valid")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warn", "fail"]
-LEVELS: tuple[Level, ...] = ("ok", "warn", "fail")
+EDIT = "${EDITOR:-vi}"
+"""What opens a file that only a person can correct."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from agentd.agents.endpoints import ENDPOINT_VARIABLES, families_of
-from agentd.doctor.finding import Code, Finding
+from agentd.doctor.finding import EDIT, Code, Finding
 from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.gateway.upstreams import upstreams_of
+from agentd.loading import CONFIG_FILE
 from agentd.model import Profile
 from agentd.policy.budget_settings import NANO, Unit, limits_of
 from agentd.policy.budgets import Meter
@@ -40,7 +42,8 @@ def checks(visit: Visit) -> Iterator[Finding]:
     settings = visit.settings
     if not settings.gateway.enabled:
         said = "gateway.enabled = false: agents hold the real keys of their models, and nothing is counted"
-        yield GATEWAY.warn(said, "set enabled = true under [gateway] in agentd.toml")
+        file = visit.loaded.file or visit.folder / CONFIG_FILE
+        yield GATEWAY.warn(f"{said}; set enabled = true under [gateway]", f"{EDIT} {shlex.quote(str(file))}")
         return
     yield GATEWAY.ok("agents reach their models through it")
     profiles = settings.profiles.values() or (settings.profile_named("build"),)

@@ -70,10 +70,11 @@ def checks(visit: Visit) -> Iterator[Finding]:
     try:
         verdicts = check_rights(github, settings.base_branch)
         for verdict in verdicts:
-            yield _finding(visit, verdict)
-        if all(verdict.rule_id != "token" or verdict.decision is Decision.allow for verdict in verdicts):
-            me = whoami(github)
-            yield IDENTITY.ok(f"{me.login or 'a GitHub App'}{f' ({me.id})' if me.id else ''}")
+            yield _finding(visit, github, verdict)
+        if any(verdict.rule_id == "token" and verdict.decision is not Decision.allow for verdict in verdicts):
+            return
+        me = whoami(github)
+        yield IDENTITY.ok(f"{me.login or 'a GitHub App'}{f' ({me.id})' if me.id else ''}")
         if all(verdict.decision is Decision.allow for verdict in verdicts):
             yield _protection(visit, github)
         yield from _limits(visit, github)
@@ -81,18 +82,28 @@ def checks(visit: Visit) -> Iterator[Finding]:
         yield REACHED.fail(str(error), f"curl -sS -o /dev/null {settings.github_api_url}", subject=settings.repo)
 
 
-def _finding(visit: Visit, verdict: Verdict) -> Finding:
+def _finding(visit: Visit, github: GitHub, verdict: Verdict) -> Finding:
     code = _BY_RULE[verdict.rule_id]
     if verdict.decision is Decision.allow:
         return code.ok("set, and GitHub takes it" if code is TOKEN else verdict.observed)
-    repo, base = visit.settings.repo, visit.settings.base_branch
-    remedies = {
-        "token": "export EXECUTOR_BOT_TOKEN=TOKEN",
-        "repository": "export REPO=OWNER/NAME",
-        "write_access": f"gh api --method PUT repos/{repo}/collaborators/ACCOUNT -f permission=push",
-        "base_branch": f"git push {visit.settings.remote_url} HEAD:refs/heads/{base}",
-    }
-    return code.fail(f"{verdict.observed}: {verdict.action}", remedies[verdict.rule_id], evidence=verdict.evidence)
+    remedy = _remedy(visit, github, verdict)
+    return code.fail(f"{verdict.observed}: {verdict.action}", remedy, evidence=verdict.evidence)
+
+
+def _remedy(visit: Visit, github: GitHub, verdict: Verdict) -> str:
+    repo, said = visit.settings.repo, verdict.observed
+    if verdict.rule_id == "base_branch":
+        return f"git push {visit.settings.remote_url} HEAD:refs/heads/{visit.settings.base_branch}"
+    if verdict.rule_id == "repository":
+        if said.endswith("is archived"):
+            return f"gh api --method PATCH repos/{repo} -F archived=false"
+        if said.endswith("has issues turned off"):
+            return f"gh api --method PATCH repos/{repo} -F has_issues=true"
+        return f"export REPO={said.rpartition(' is now ')[2] if ' is now ' in said else 'OWNER/NAME'}"
+    if verdict.rule_id == "write_access" and "scopes" not in said:
+        account = whoami(github).login or "ACCOUNT"
+        return f"gh api --method PUT repos/{repo}/collaborators/{account} -f permission=push"
+    return "export EXECUTOR_BOT_TOKEN=TOKEN"
 
 
 def _protection(visit: Visit, github: GitHub) -> Finding:

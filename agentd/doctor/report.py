@@ -8,12 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from agentd.doctor.finding import Finding, Fix
+from agentd.doctor.secrecy import without
 from agentd.plain import one_line, printable
-from agentd.sandbox.redact import redact
-
-SHORTEST_SECRET = 4
-"""Known values from this length on are taken out; shorter ones would take ordinary words along."""
-MARK = "***REDACTED***"
 
 
 @dataclass(frozen=True)
@@ -47,14 +43,6 @@ def cleaned(finding: Finding, secrets: Sequence[str]) -> Finding:
         evidence=tuple(clean(line) for line in finding.evidence),
         fix=fix,
     )
-
-
-def without(text: str, secrets: Sequence[str]) -> str:
-    """The text without known secrets, and without what looks like one."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, MARK)
-    return redact(text, secrets)
 
 
 def summary(findings: Sequence[Finding]) -> dict[str, int]:

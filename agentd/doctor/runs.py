@@ -87,7 +87,12 @@ def _trouble(visit: Visit, run: Run) -> Finding | None:
         return OVER_TIME.warn(f"{run.run_id}: {run.state} for {minutes:.0f} minutes", cancel, subject=run.run_id)
     silence = timedelta(minutes=settings.agent_silence_minutes)
     quiet = now - _last_sign(visit, run)
-    if silence and run.state in (RunState.running, RunState.fixing) and quiet > silence + SLACK:
+    if (
+        silence
+        and not run.cancel_reason
+        and run.state in (RunState.running, RunState.fixing)
+        and quiet > silence + SLACK
+    ):
         said = f"{run.run_id}: {run.state}, without output for {quiet.total_seconds() / 60:.0f} minutes"
         return STUCK.warn(said, cancel, subject=run.run_id)
     return None

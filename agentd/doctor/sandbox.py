@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def _holds(visit: Visit) -> Finding:
     found = probe()
     if found.holds:
         return HOLDS.ok("it was started, and looked at from inside")
-    return HOLDS.fail("; ".join(found.problems), found.remedy or "bwrap --unshare-user --ro-bind / / true")
+    setting = re.search(r"set ([\w.]+)(?:=| to )(\d+)", found.remedy)
+    command = f"sudo sysctl -w {setting[1]}={setting[2]}" if setting else "bwrap --unshare-user --ro-bind / / true"
+    return HOLDS.fail("; ".join([*found.problems, *filter(None, [found.remedy])]), command)
 
 
 def _limits() -> Finding:

@@ -12,7 +12,7 @@ from pathlib import Path
 from agentd.doctor.finding import Code, Finding, safe
 from agentd.doctor.visit import Visit
 from agentd.errors import StoreError
-from agentd.store.health import broken_links, damage
+from agentd.store.health import broken_links, damage, damage_of
 
 NEWEST_EVENTS = 5_000
 """Rows of the ledger that are looked at: enough to notice what was changed lately, within the time of a look."""
@@ -32,6 +32,12 @@ INTEGRITY = Code(
     "SQLite finds the file damaged",
     "move it away: agentd makes a new one from what GitHub has",
 )
+ENGINE = Code(
+    "store.engine",
+    "Engine store",
+    "the file of the durable engine is damaged: no run can be started or gone on with",
+    "move it away: runs under way begin anew in their working trees",
+)
 LEDGER = Code(
     "store.ledger",
     "Ledger",
@@ -44,7 +50,7 @@ DISK = Code(
     "less disk is free than the runs that may be under way may fill (`max_parallel` times `max_disk_mib`)",
     "free some: `agentd clean` removes what ended runs have left",
 )
-CODES = (STATE_DIR, LOG_DIR, FILE, INTEGRITY, LEDGER, DISK)
+CODES = (STATE_DIR, LOG_DIR, FILE, INTEGRITY, ENGINE, LEDGER, DISK)
 
 
 def checks(visit: Visit) -> Iterator[Finding]:
@@ -54,6 +60,7 @@ def checks(visit: Visit) -> Iterator[Finding]:
     yield _folder(LOG_DIR, settings.log_dir)
     yield _disk(visit)
     yield from _file(visit)
+    yield from _engine(visit)
 
 
 def _folder(code: Code, folder: Path) -> Finding:
@@ -83,9 +90,9 @@ def _disk(visit: Visit) -> Finding:
     said = f"{free[name]} MiB are free at {places[name]}"
     if free[name] < wanted:
         said += f"; {settings.max_parallel} runs may fill {wanted}"
-        return DISK.warn(
-            said, f"{visit.agentd('clean')}\nexport AGENTD_MAX_DISK_MIB={free[name] // 2 // settings.max_parallel}"
-        )
+        clean = [visit.agentd("clean")] if visit.store is not None else []
+        less = f"export AGENTD_MAX_DISK_MIB={max(1, free[name] // 2 // settings.max_parallel)}"
+        return DISK.warn(said, "\n".join([*clean, less]))
     return DISK.ok(said)
 
 
@@ -123,6 +130,18 @@ def _file(visit: Visit) -> Iterator[Finding]:
         yield LEDGER.fail(said, f"mv {_q(path)} {_q(path)}.evidence", evidence=tuple(str(seq) for seq in wrong[:50]))
     else:
         yield LEDGER.ok(f"the chain holds over the newest {looked} events")
+
+
+def _engine(visit: Visit) -> Iterator[Finding]:
+    """With PostgreSQL it is a schema of the same database."""
+    path = visit.settings.state_dir / "engine.db"
+    if visit.settings.database_url or not path.is_file():
+        return
+    found = damage_of(path)
+    if found:
+        yield ENGINE.fail("; ".join(found), f"mv {_q(path)} {_q(path)}.damaged", evidence=tuple(found))
+    else:
+        yield ENGINE.ok("sound")
 
 
 def _existing(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib.metadata import version
+from math import ceil
 
 from agentd.doctor.finding import Code, Finding
 from agentd.doctor.visit import Visit
@@ -98,10 +99,10 @@ def _holds(visit: Visit) -> Iterator[Finding]:
         code = PAUSED if scope.startswith(PAUSE) else HELD
         counted[code.code] += 1
         until = f" until {hold.retry_at:%Y-%m-%d %H:%M} UTC" if hold.retry_at else ""
-        wait = f"sleep {max(1, int((hold.retry_at - visit.now).total_seconds()))}" if hold.retry_at else ""
+        wait = f"sleep {ceil((hold.retry_at - visit.now).total_seconds())}" if hold.retry_at else ""
         profile = scope.partition(":")[2]
         resume = visit.agentd("resume", *(["--profile", profile] if profile else []))
-        remedy = resume if code is PAUSED else wait or visit.agentd("reset", "--all")
+        remedy = resume if code is PAUSED else wait or visit.agentd("reset", scope)
         yield code.warn(f"{hold.observed} [{hold.rule_id}]{until}", remedy, subject=scope)
     for code in (PAUSED, HELD):
         if not counted[code.code]:

@@ -13,13 +13,14 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from agentd.agents.environment import secret_values
 from agentd.clock import Clock, SystemClock
 from agentd.config import Settings
 from agentd.contracts import Contracts, read_contracts
+from agentd.doctor.secrecy import secrets_of
 from agentd.errors import ConfigurationError, GitError, GitHubError, StoreError
 from agentd.git.mirror import Mirror, known_mirror
 from agentd.github.client import GitHub, connect
+from agentd.github.labels import READY
 from agentd.github.poller import poll_issues
 from agentd.loading import Loaded
 from agentd.model import Issue, Run, Verdict
@@ -33,7 +34,6 @@ ANSWER_SECONDS = 5
 """How long one answer of GitHub is waited for."""
 BUSY_SECONDS = 2.0
 """How long another program may hold the lock of the store's file."""
-READY = "agent-ready"
 
 
 @dataclass
@@ -95,10 +95,10 @@ class Visit:
         return runs.active_runs(self.store) if self.store else []
 
     @cached_property
-    def latest(self) -> dict[str, Run]:
+    def latest(self) -> dict[str, runs.Last]:
         """Each task's newest run."""
         with self._lock:
-            return runs.latest_by_task(self.store) if self.store else {}
+            return runs.last_by_task(self.store) if self.store else {}
 
     @cached_property
     def claims(self) -> list[ClaimRow]:
@@ -170,28 +170,3 @@ class Visit:
     def secrets(self) -> tuple[str, ...]:
         """Values that no report may hold."""
         return secrets_of(self.settings, self.environ)
-
-
-def secrets_of(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret that settings and environment hold, and the keys that settings only name."""
-    keys = {upstream.key_env for upstream in settings.gateway.upstreams.values() if upstream.key_env}
-    found = [
-        settings.token.get_secret_value(),
-        *secret_values(environ),
-        *(environ.get(name, "") for name in keys),
-        *secret_values(settings.lockfiles.env),
-        *(value for profile in settings.profiles.values() for value in secret_values(profile.env)),
-        *_password(settings.database_url),
-    ]
-    return tuple(dict.fromkeys(value for value in found if value))
-
-
-def _password(address: str) -> tuple[str, ...]:
-    """The password in an address, as it stands there and decoded."""
-    from urllib.parse import unquote, urlsplit
-
-    try:
-        password = urlsplit(address).password or ""
-    except ValueError:
-        return (address,)
-    return (password, unquote(password))

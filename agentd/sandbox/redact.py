@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MARK = b"***REDACTED***"
 SHORTEST = 6
@@ -36,6 +36,7 @@ _RULES: tuple[tuple[bytes, re.Pattern[bytes]], ...] = tuple(
     )
     for literal in literals
 )
+_CREDENTIAL_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT|CREDENTIAL)S?$", re.IGNORECASE)
 _URL = re.compile(rb"://[^/\s:@]{0,200}:([^/\s@]{1,200})@")
 _BEARER = re.compile(rb"(?i:bearer|basic|token)[ ]+([A-Za-z0-9._~+/=-]{16,1000})")
 _KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -125,6 +126,11 @@ class Redactor:
             if stop or self._key_bytes >= KEY_BYTES:
                 self._key_bytes = -1
         return b"".join(pieces)
+
+
+def secret_values(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Values of variables whose names say that they are credentials, to be taken out of whatever is kept."""
+    return tuple(value for name, value in env.items() if value and _CREDENTIAL_NAME.search(name))
 
 
 def secrets_in(data: bytes, values: Iterable[str] = ()) -> tuple[bytes, ...]:

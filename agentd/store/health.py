@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
 from sqlalchemy import select
 
 from agentd.store import schema
 from agentd.store.connection import Store
 from agentd.store.ledger import link
 
+MOST = 3
+BUSY_SECONDS = 2.0
 
-def damage(store: Store, most: int = 3) -> list[str]:
-    """What SQLite finds wrong with the file; [] when nothing, and for PostgreSQL, which looks after itself.
 
-    https://www.sqlite.org/pragma.html#pragma_quick_check
-    """
-    if not store.is_sqlite:
-        return []
-    with store.read() as connection:
-        rows = connection.exec_driver_sql(f"PRAGMA quick_check({int(most)})")
-        found = [str(row[0]) for row in rows]
+def damage(store: Store) -> list[str]:
+    """What SQLite finds wrong with the store's file; [] when nothing, and for PostgreSQL, which looks after itself."""
+    return damage_of(store.path) if store.is_sqlite and store.path is not None else []
+
+
+def damage_of(path: Path) -> list[str]:
+    """The same of any SQLite file. https://www.sqlite.org/pragma.html#pragma_quick_check"""
+    address = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
+            found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({MOST})")]
+    except sqlite3.Error as error:
+        return [str(error)]
     return [] if found == ["ok"] else found
 
 

@@ -14,11 +14,10 @@ from agentd.errors import GitHubError, RateLimited, Unauthorized, Unavailable
 from agentd.github import trust
 from agentd.github.client import GitHub
 from agentd.github.issues import blockers
+from agentd.github.labels import READY
 from agentd.model import Comment, Decision, Issue, Verdict
 from agentd.store.approvals import Approval, get_approval, save_approval
 from agentd.store.connection import Store
-
-READY = "agent-ready"
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,18 @@ class Admission:
 
 
 def admit(
-    gh: GitHub, store: Store, issue: Issue, task_id: str, settings: Trust, known: dict[int, tuple[datetime, Admission]]
+    gh: GitHub,
+    store: Store,
+    issue: Issue,
+    task_id: str,
+    settings: Trust,
+    known: dict[int, tuple[datetime, Admission]],
+    *,
+    keep: bool = True,
 ) -> Admission:
     """Allow or hold. `known` remembers answers of this process by issue, as long as the issue does not change.
+
+    Without `keep` an approval that is new is not noted: for who only looks.
 
     Raises RateLimited, Unauthorized, Unavailable: those say nothing about the issue.
     """
@@ -40,7 +48,7 @@ def admit(
     if remembered is not None and remembered[0] == issue.updated_at:
         return remembered[1]
     try:
-        admission = _judge(gh, store, issue, task_id, settings)
+        admission = _judge(gh, store, issue, task_id, settings, keep)
     except (RateLimited, Unauthorized, Unavailable):
         raise
     except GitHubError as error:
@@ -70,7 +78,7 @@ def blocked_by(gh: GitHub, issue: Issue, task_id: str) -> Verdict | None:
     )
 
 
-def _judge(gh: GitHub, store: Store, issue: Issue, task_id: str, settings: Trust) -> Admission:
+def _judge(gh: GitHub, store: Store, issue: Issue, task_id: str, settings: Trust, keep: bool) -> Admission:
     labeler = trust.last_labeler(gh, issue.number, READY)
     level = trust.permission(gh, labeler.login, labeler.actor_id) if labeler else None
     approval = get_approval(store, issue.number)
@@ -89,9 +97,9 @@ def _judge(gh: GitHub, store: Store, issue: Issue, task_id: str, settings: Trust
         return Admission(verdict)
     comments = _covered(gh, issue, settings, labeler.created_at)
     digest = trust.content_hash(issue.title, issue.body, comments)
-    if fresh:
+    if fresh and keep:
         save_approval(store, Approval(issue.number, labeler.event_id, labeler.login, labeler.actor_id, digest))
-    elif approval is not None and approval.content_hash != digest:
+    elif not fresh and approval is not None and approval.content_hash != digest:
         observed = "title, text or an accepted comment changed after the label was set"
         action = f"read the issue again, remove the label {READY} and set it again"
         return Admission(_hold("edited_after_approval", task_id, observed, action))

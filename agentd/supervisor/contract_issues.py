@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from agentd.github.client import GitHub
 from agentd.github.issues import create_issue, find_issue
-from agentd.github.labels import ensure_labels
+from agentd.github.labels import READY, ensure_labels
 from agentd.model import Contract
-from agentd.supervisor.admission import READY
 
 
 @dataclass(frozen=True)

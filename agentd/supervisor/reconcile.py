@@ -14,7 +14,7 @@ from agentd.git.mirror import fetch_claims, seen_claim, tree_of
 from agentd.git.workspace import discard, find
 from agentd.github.comments import upsert_sticky
 from agentd.github.issues import close_issue, get_issue
-from agentd.github.labels import set_status
+from agentd.github.labels import READY, set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
 from agentd.model import Decision, Issue, Run, Verdict
 from agentd.policy.failures import end_fields
@@ -29,7 +29,6 @@ from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
 from agentd.run.workflow import CONTRACT_VERSION
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
 from agentd.store import attempts, claims, executors, holds, runs
-from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import status_label, task_id_of
 from agentd.supervisor.world import World
 

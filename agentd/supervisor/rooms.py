@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentd.agents import name_of
 from agentd.model import Profile, Run
 from agentd.store.connection import Store
 from agentd.store.executors import Executor, all_executors
+
+
+def is_alive(executor: Executor) -> bool:
+    """Whether its heartbeat is not overdue."""
+    return executor.seconds_left > 0
 
 
 @dataclass
@@ -23,9 +29,9 @@ class Rooms:
     """runs that may still be admitted, wherever they are carried"""
 
     @staticmethod
-    def of(store: Store, active: list[Run], max_parallel: int) -> Rooms:
+    def of(store: Store, active: list[Run], max_parallel: int, lives: Callable[[Executor], bool] = is_alive) -> Rooms:
         """What the living executors have left beside the active runs."""
-        hosts = [found for found in all_executors(store) if found.seconds_left > 0]
+        hosts = [found for found in all_executors(store) if lives(found)]
         busy = [run.executor for run in active]
         free = {host.executor: max(0, host.capacity - busy.count(host.executor)) for host in hosts}
         return Rooms(hosts, free, busy.count(""), max_parallel - len(active))

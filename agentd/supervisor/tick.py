@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError, NotFound, RateLimited, Unavailable
 from agentd.git.naming import TASK_ID
 from agentd.github.comments import upsert_sticky
-from agentd.model import Decision, Profile, Run, Verdict
+from agentd.model import Decision, Run, Verdict
 from agentd.run.context import Context
 from agentd.run.report import STICKY
 from agentd.run.stages.finish import REFUSED
@@ -19,13 +19,14 @@ from agentd.store.attempts import backoff_seconds
 from agentd.store.plans import note_plan
 from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor import reconcile
-from agentd.supervisor.admission import Admission, admit, blocked_by
+from agentd.supervisor.admission import Admission
+from agentd.supervisor.decide import ask, gone, profile_of, room
 from agentd.supervisor.dispatch import admit_run
 from agentd.supervisor.host import Host
 from agentd.supervisor.lead import Lead
 from agentd.supervisor.plan import Candidate, plan, row_of
 from agentd.supervisor.rooms import Rooms
-from agentd.supervisor.tasks import profile_name, task_id_of, task_of
+from agentd.supervisor.tasks import task_id_of, task_of
 from agentd.supervisor.world import STRAYS_SECONDS, World, observe
 
 SAID_BY_LABELS = frozenset({"running", "in_review", "in_progress", "blocked"})
@@ -174,43 +175,21 @@ def _decide(context: Context, memory: Memory, world: World, dry_run: bool) -> li
     for candidate in plan(world, context.settings, context.clock.now()):
         verdict = candidate.verdict
         if verdict.decision is Decision.allow:
-            verdict = _room(context, candidate, rooms, dry_run) or _ask(context, memory, candidate, dry_run)
+            verdict = room(context, candidate, rooms, rehearsed=dry_run) or _ask(context, memory, candidate, dry_run)
             if verdict.decision is Decision.allow:
                 rooms.admit()
         decided.append(Candidate(candidate.issue, candidate.task, verdict))
     return decided
 
 
-def _room(context: Context, candidate: Candidate, rooms: Rooms, dry_run: bool) -> Verdict | None:
-    """The hold of a task that nobody could carry now, or None. Before the first start no host has told what it has."""
-    limit = context.settings.max_parallel
-    if dry_run and not rooms.hosts and rooms.slots > 0:
-        return None
-    said = rooms.objection(_profile(context, candidate), limit)
-    if said is None:
-        return None
-    rule_id, observed, action = said
-    changed = {"decision": Decision.hold, "observed": observed, "action": action, "limit": str(limit)}
-    return candidate.verdict.model_copy(update={**changed, "rule_id": rule_id})
-
-
-def _profile(context: Context, candidate: Candidate) -> Profile:
-    return context.settings.profile_named(profile_name(candidate.issue, context.settings))
-
-
 def _ask(context: Context, memory: Memory, candidate: Candidate, dry_run: bool) -> Verdict:
-    """The verdict of the rules that need more of GitHub than the list of issues."""
-    gh, issue, task = context.github, candidate.issue, candidate.task
+    """The verdict of the rules that need more of GitHub than the list of issues; what a person must end is told."""
+    verdict = ask(context, memory.admissions, candidate)
     try:
-        if task.contract is None and (blocked := blocked_by(gh, issue, task.task_id)) is not None:
-            return blocked
-        verdict = admit(gh, context.store, issue, task.task_id, context.settings.trust, memory.admissions).verdict
-        if verdict.decision is not Decision.allow:
+        if verdict.control == "trust" and verdict.decision is not Decision.allow:
             _tell(context, candidate, verdict, dry_run)
     except NotFound as error:
-        # The list of issues shows one that was deleted until it is read in full again.
-        observed = {"decision": Decision.hold, "rule_id": "issue_gone", "observed": str(error), "action": ""}
-        return candidate.verdict.model_copy(update=observed)
+        return gone(candidate, error)
     return verdict
 
 
@@ -225,7 +204,7 @@ def _dispatch(context: Context, memory: Memory, candidates: list[Candidate]) -> 
         task = task_of(candidate.issue, contracts, context.settings, comments)
         fence = memory.lead.fence if memory.lead else None
         try:
-            run = admit_run(context, task, _profile(context, candidate), candidate.issue.html_url, fence)
+            run = admit_run(context, task, profile_of(context, candidate), candidate.issue.html_url, fence)
         except ConfigurationError as error:
             verdict = candidate.verdict.model_copy(
                 update={"decision": Decision.hold, "rule_id": "profile", "observed": str(error)}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentd.contracts import Contracts, read_contracts
 from agentd.github.client import GitHub
+from agentd.github.labels import READY
 from agentd.github.poller import poll_issues
 from agentd.model import Issue, Run, Verdict
 from agentd.run.context import Context
 from agentd.states import RunState
 from agentd.store import holds, runs
-from agentd.supervisor.admission import READY
 from agentd.supervisor.tasks import task_id_of
 
 STRAYS_SECONDS = 60.0
@@ -54,7 +55,7 @@ def observe(context: Context) -> World:
 
 
 def done_tasks(
-    github: GitHub, issues: dict[int, Issue], contracts: Contracts, latest: dict[str, Run]
+    github: GitHub, issues: Mapping[int, Issue], contracts: Contracts, latest: Mapping[str, Run | runs.Last]
 ) -> frozenset[str]:
     """Tasks whose dependants may start. Closed issues are only asked for when somebody waits for one."""
     merged = {task_id for task_id, run in latest.items() if run.state is RunState.merged}

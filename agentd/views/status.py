@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from agentd.clock import Clock, SystemClock
 from agentd.config import Settings
+from agentd.doctor.secrecy import secrets_of, without_any
 from agentd.git.naming import TASK_ID
 from agentd.policy.budget_settings import NANO, limits_of
 from agentd.states import ACTIVE
@@ -18,8 +20,13 @@ RECENT = 10
 _ACTIVE = ", ".join(f"'{state}'" for state in sorted(ACTIVE))
 
 
-def status(settings: Settings, clock: Clock | None = None) -> dict[str, Any]:
-    """The whole view. Reads the store alone, GitHub is not asked. Raises StoreError."""
+def status(settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> dict[str, Any]:
+    """The whole view, without secrets. Reads the store alone, GitHub is not asked. Raises StoreError."""
+    cleaned: dict[str, Any] = without_any(_seen(settings, clock or SystemClock()), secrets_of(settings, environ))
+    return cleaned
+
+
+def _seen(settings: Settings, clock: Clock) -> dict[str, Any]:
     supervisor = running(settings.state_dir)
     found: dict[str, Any] = {
         "repo": settings.repo,
@@ -34,7 +41,7 @@ def status(settings: Settings, clock: Clock | None = None) -> dict[str, Any]:
         "counts": {},
         "budgets": {"enforced": settings.budgets.hard_limits_enabled, "meters": []},
     }
-    with glance(settings.database_url, settings.state_dir, clock or SystemClock()) as look:
+    with glance(settings.database_url, settings.state_dir, clock) as look:
         if look is None:
             return found
         tick = look.value("SELECT value FROM meta WHERE key = 'last_tick'")

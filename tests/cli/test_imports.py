@@ -95,6 +95,15 @@ def test_a_command_that_only_reads_imports_nothing_dear(home: Path, arguments: t
     assert imported(home, *arguments) & DEAR == set()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("status", "--json"), ("claims", "list"), ("follow", RUN), ("follow", "--raw")],
+    ids=" ".join,
+)
+def test_what_is_looked_at_often_does_without_the_query_builder(home: Path, arguments: tuple[str, ...]) -> None:
+    assert imported(home, *arguments) & (DEAR | {"sqlalchemy"}) == set()
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("start", "--help")], ids=" ".join)
 def test_help_does_not_even_import_the_store(home: Path, arguments: tuple[str, ...]) -> None:
     assert imported(home, *arguments) & {"sqlalchemy", "psutil"} == set()

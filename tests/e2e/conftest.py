@@ -75,6 +75,12 @@ class Installation:
         found: dict[str, Any] = json.loads(self.run("status", "--json"))
         return found
 
+    def doctor(self, *arguments: str, check: int | None = 0, **environ: str) -> list[dict[str, Any]]:
+        """What `agentd doctor` finds, in the report's second form."""
+        told = json.loads(self.run("doctor", "--format", "json", "--schema", "2", *arguments, check=check, **environ))
+        found: list[dict[str, Any]] = told["checks"]
+        return found
+
     def issue(self, title: str = "Do it", body: str = "Make done.txt.", author: str = "alice", **more: Any) -> int:
         """A labelled issue, ready to be worked on."""
         labels = ["agent-ready", "status:todo", *more.get("labels", ())]

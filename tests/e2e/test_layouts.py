@@ -69,9 +69,8 @@ def test_an_overlay_that_cannot_be_had_holds_dispatch_with_the_reason(here: Inst
     found = here.once()
     assert found["runs"] == [] and "layout = overlay" in found["plan"][0]["reason"]
     assert here.labels(number) == {"agent-ready", "status:todo"}
-    told = json.loads(here.run("doctor", "--format", "json", check=1))
-    [check] = [check for check in told["checks"] if check["name"] == "workspaces.layout"]
-    assert check["status"] == "failure" and "layout" in check["remedy"]
+    [check] = [check for check in here.doctor("--strict", check=1) if check["code"] == "workspaces.layout"]
+    assert check["level"] == "fail" and "LAYOUT=auto" in check["remediation"]
     (here.folder / "worktrees").unlink()
     [run] = here.once()["runs"]
     assert run["state"] == "in_review", run["reason"]
@@ -123,11 +122,10 @@ def test_a_worktree_is_only_for_profiles_that_are_trusted(here: Installation) ->
     found = here.once()
     assert found["runs"] == [] and here.labels(number) == {"agent-ready", "status:todo"}
     assert "profile 'build'" in found["plan"][0]["reason"] and "trusted = true" in found["plan"][0]["reason"]
-    told = json.loads(here.run("doctor", "--format", "json", check=1))
-    assert [check["status"] for check in told["checks"] if check["name"] == "workspaces.layout"] == ["failure"]
+    found = here.doctor("--strict", check=1)
+    assert [check["level"] for check in found if check["code"] == "workspaces.layout"] == ["fail"]
     trust(here)
-    told = json.loads(here.run("doctor", "--format", "json"))
-    [check] = [check for check in told["checks"] if check["name"] == "workspaces.layout"]
-    assert check["status"] == "warning" and "agents of build" in check["observed"]
+    [check] = [check for check in here.doctor() if check["code"] == "workspaces.layout"]
+    assert check["level"] == "warn" and "agents of build" in check["message"]
     [run] = here.once()["runs"]
     assert run["state"] == "in_review", run["reason"]

@@ -174,18 +174,18 @@ def test_a_refused_key_is_told_as_what_it_is(there: Installation, model: Scripte
 
 def services(there: Installation, **environ: str) -> dict[str, str]:
     """What the doctor says of models: status by what was looked at."""
-    told = json.loads(there.run("doctor", "--format", "json", check=None, **environ))
-    return {check["name"]: check["status"] for check in told["checks"] if check["name"].startswith("models.")}
+    found = there.doctor(**environ)
+    return {check["code"]: check["level"] for check in found if check["code"] in ("gateway.enabled", "gateway.service")}
 
 
 def test_the_doctor_looks_for_the_service_of_each_profile(there: Installation) -> None:
-    assert services(there) == {"models.gateway": "ok", "models.service": "ok"}
+    assert services(there) == {"gateway.enabled": "ok", "gateway.service": "ok"}
     nobody = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
-    assert services(there, **nobody) == {"models.gateway": "ok", "models.service": "failure"}
-    assert "OPENAI_API_KEY" in there.run("doctor", check=1, **nobody)
-    assert services(there, OPENAI_BASE_URL="ftp://x") == {"models.gateway": "ok", "models.service": "failure"}
+    assert services(there, **nobody) == {"gateway.enabled": "ok", "gateway.service": "fail"}
+    assert "OPENAI_API_KEY" in there.run("doctor", "--strict", check=1, **nobody)
+    assert services(there, OPENAI_BASE_URL="ftp://x") == {"gateway.enabled": "ok", "gateway.service": "fail"}
     agent(there, budgets="gateway.enabled = false")
-    assert services(there) == {"models.gateway": "warning"}
+    assert services(there) == {"gateway.enabled": "warn"}
 
 
 def test_a_profile_may_bring_its_own_service_and_its_agent_does_not_see_that_key(

@@ -102,14 +102,14 @@ def test_without_the_sandbox_the_same_agent_finds_it_all_and_every_surface_says_
     [run] = json.loads(here.run("runs", "list", "--json"))
     assert json.loads(here.run("runs", "show", run["run_id"], "--json"))["sandbox"] == "none"
     assert [event["data"]["sandbox"] for event in events(here, "agent_started")] == ["none", "none"]  # type: ignore[index]
-    assert "warning" in here.run("doctor") and "warning" in here.run("doctor", "--strict", check=1)
+    assert "[WARN] Sandbox: sandbox = none" in here.run("doctor", "--strict")
 
 
 def test_with_the_sandbox_nothing_says_otherwise(here: Installation) -> None:
     number = here.issue()
     assert WITHOUT not in here.run("once").lower()
     assert WITHOUT not in here.pulls()[0]["body"] and WITHOUT not in here.stickies(number)[0]
-    assert json.loads(here.run("doctor", "--format", "json", "--strict"))["status"] == "ok"
+    assert [check["level"] for check in here.doctor("--strict") if check["code"] == "sandbox.holds"] == ["ok"]
 
 
 def without_user_namespaces(here: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -129,9 +129,10 @@ def test_where_no_sandbox_can_be_made_nothing_is_dispatched_and_the_doctor_says_
     assert found["runs"] == [] and planned["rule_id"] == "host_closed"
     assert "sandbox does not hold" in planned["reason"] and "max_user_namespaces" in planned["reason"]
     assert here.labels(number) == {"agent-ready", "status:todo"} and here.pulls() == []
-    told = without_user_namespaces(here, "doctor", "--format", "json")
-    [check] = [check for check in json.loads(told.stdout)["checks"] if check["name"] == "sandbox.holds"]
-    assert told.returncode == 1 and check["status"] == "failure" and "max_user_namespaces" in check["remedy"]
+    told = without_user_namespaces(here, "doctor", "--format", "json", "--schema", "2", "--strict")
+    [check] = [check for check in json.loads(told.stdout)["checks"] if check["code"] == "sandbox.holds"]
+    assert told.returncode == 1 and check["level"] == "fail"
+    assert check["remediation"] == "sudo sysctl -w user.max_user_namespaces=10000"
     [run] = here.once()["runs"]
     assert run["state"] == "in_review"
 

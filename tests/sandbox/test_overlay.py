@@ -9,9 +9,12 @@ import pytest
 
 from agentd.config import Settings
 from agentd.doctor import workspaces
+from agentd.doctor.finding import Finding
+from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.git.mirror import Mirror
 from agentd.git.runner import Author
+from agentd.loading import Loaded
 from agentd.model import Profile
 from agentd.run.layout import layout_for, layout_problem
 from agentd.sandbox import overlay
@@ -100,22 +103,27 @@ def test_without_an_overlay_the_try_itself_fails(tmp_path: Path, monkeypatch: py
     assert "do not behave" in overlay_problem(tmp_path / "bases", tmp_path / "work")
 
 
+def looked(folder: Path, layout: str, sandbox: str = "required") -> Finding:
+    [found] = workspaces.checks(Visit(Loaded(settings(folder, layout, sandbox), {}, None), {}, folder))
+    return found
+
+
 def test_the_doctor_says_which_layout_and_why(tmp_path: Path, mirror: Mirror) -> None:
-    [check] = workspaces.checks(settings(tmp_path, "auto"))
-    assert (check.status, check.observed.split(":")[0]) == ("ok", "overlay")
+    found = looked(tmp_path, "auto")
+    assert (found.level, found.message.split(":")[0]) == ("ok", "overlay")
     for layout, sandbox in (("clone", "required"), ("auto", "none")):
-        [check] = workspaces.checks(settings(tmp_path, layout, sandbox))
-        assert check.status == "ok" and check.observed.startswith("clone: ")
+        found = looked(tmp_path, layout, sandbox)
+        assert found.level == "ok" and found.message.startswith("clone: ")
 
 
 def test_the_doctor_fails_where_an_overlay_is_asked_for_in_vain(
     tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlay, "TRY", "echo no; exit 1")
-    [check] = workspaces.checks(settings(tmp_path, "overlay"))
-    assert check.status == "failure" and "layout = auto" in check.remedy
-    [check] = workspaces.checks(settings(tmp_path, "auto"))
-    assert check.status == "ok" and check.observed.startswith("clone, because files in an overlay")
+    found = looked(tmp_path, "overlay")
+    assert found.level == "fail" and "LAYOUT=auto" in found.remediation
+    found = looked(tmp_path, "auto")
+    assert found.level == "ok" and found.message.startswith("clone, because files in an overlay")
 
 
 @pytest.mark.parametrize("part", ["base", "work"])
