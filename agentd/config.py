@@ -15,6 +15,7 @@ from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
 from agentd.policy.budget_settings import Budgets
 from agentd.policy.diff import check_patterns
+from agentd.policy.run_controls import RunControls
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 SandboxMode = Literal["required", "none"]
@@ -306,6 +307,7 @@ class Settings(Frozen):
     gateway: GatewaySettings = GatewaySettings()
     budgets: Budgets = Budgets()
     ledger: LedgerSettings = LedgerSettings()
+    run_controls: RunControls = RunControls()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))

@@ -20,7 +20,8 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; shown wherever the p
 def pause(reason: Reason = "", profile: Profile = None, config: ConfigFile = None) -> None:
     """Start no more runs; running ones go on. Survives restarts."""
     from agentd.model import Decision, Verdict
-    from agentd.store import holds
+    from agentd.store import holds, verdicts
+    from agentd.store.verdicts import About
 
     settings = load_settings(config).settings
     if profile is not None:
@@ -33,7 +34,7 @@ def pause(reason: Reason = "", profile: Profile = None, config: ConfigFile = Non
         observed=f"paused by the operator{': ' + reason if reason else ''}",
         action=_way_on(profile),
     )
-    holds.hold(_store(config), verdict)
+    verdicts.hold(_store(config), verdict, About(settings.repo, "supervisor"))
     what = f"nothing of profile {profile!r}" if profile else "nothing"
     typer.echo(f"paused: {what} is started until `{_way_on(profile)}`")
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from agentd.agents import AgentEvent
 from agentd.agents.endpoints import ENDPOINT_VARIABLES
 from agentd.agents.environment import secret_values
-from agentd.clock import Clock
+from agentd.clock import Clock, new_id
 from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
-from agentd.model import Event, EventType, Frozen, Profile, Run, Task, canonical_json
+from agentd.model import Event, EventType, Frozen, Profile, Run, Task, Verdict, canonical_json
 from agentd.run.executor import place_of
+from agentd.sandbox.redact import redact
+from agentd.store import verdicts
 from agentd.store.connection import Store
 from agentd.store.ledger import append
 from agentd.store.spending import metering
+from agentd.store.verdicts import About, Source
 
 if TYPE_CHECKING:
     from agentd.gateway.service import Gateway
@@ -118,7 +120,7 @@ class Context:
         data: dict[str, Any],
         *,
         status: Literal["ok", "failed", "skipped"] = "ok",
-        source: Literal["supervisor", "worker", "reconciler"] = "worker",
+        source: Source = "worker",
     ) -> None:
         """Write one Event about a run to the ledger."""
         append(
@@ -140,9 +142,15 @@ class Context:
             ),
         )
 
+    def decided(self, verdict: Verdict, run: Run, *, source: Source = "worker", once: bool = False) -> None:
+        """Write a verdict about a run to the ledger; `once`: unless its Events have it."""
+        verdicts.record(self.store, verdict, self.about(run, source), once=once)
 
-def new_id(clock: Clock, prefix: str, separator: str = "-") -> str:
-    """`<prefix><epoch milliseconds><separator><6 base-36 characters>`, as the original's run and event ids."""
-    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-    tail = "".join(secrets.choice(letters) for _ in range(6))
-    return f"{prefix}{int(clock.now().timestamp() * 1000)}{separator}{tail}"
+    def hold(self, verdict: Verdict, run: Run | None = None, *, source: Source = "worker") -> bool:
+        """Set a hold; True when it is new or says something new, which is an Event then."""
+        return verdicts.hold(self.store, verdict, self.about(run, source))
+
+    def about(self, run: Run | None, source: Source, task: Task | None = None) -> About:
+        """Whom a verdict of this process concerns."""
+        about = About(self.settings.repo, source, run, clean=lambda text: redact(text, self.secrets))
+        return replace(about, task_id=task.task_id, issue_number=task.issue_number) if task else about

@@ -31,7 +31,8 @@ OVERDUE = "the run takes too long"
 class RunEnd(Exception):
     """Ends a run from within a stage.
 
-    `cause` names what an attempt is charged to when another one may follow; without a cause the end is final.
+    `rule` is an entry of the failure catalogue (agentd.policy.failures). `cause` names what an attempt is charged to
+    when another one may follow; without a cause the end is final. `verdict` is what decided it, where that was one.
     """
 
     def __init__(
@@ -39,27 +40,44 @@ class RunEnd(Exception):
         state: RunState,
         reason: str,
         *,
+        rule: str,
         cause: Cause | None = None,
         detail: str = "",
         retry_at: datetime | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         super().__init__(reason)
         self.state = state
         self.reason = reason
+        self.rule = rule
+        self.verdict = verdict
         self.cause = cause
         self.detail = detail
         self.retry_at = retry_at
 
     def to_json(self) -> dict[str, Any]:
         """For a durable step's result."""
-        at = self.retry_at.isoformat() if self.retry_at else None
-        return {"state": self.state, "reason": self.reason, "cause": self.cause, "detail": self.detail, "retry_at": at}
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "rule": self.rule,
+            "cause": self.cause,
+            "detail": self.detail,
+            "retry_at": self.retry_at.isoformat() if self.retry_at else None,
+            "verdict": self.verdict.model_dump(mode="json") if self.verdict else None,
+        }
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> RunEnd:
         at = datetime.fromisoformat(value["retry_at"]) if value["retry_at"] else None
         return RunEnd(
-            RunState(value["state"]), value["reason"], cause=value["cause"], detail=value["detail"], retry_at=at
+            RunState(value["state"]),
+            value["reason"],
+            rule=value["rule"],
+            cause=value["cause"],
+            detail=value["detail"],
+            retry_at=at,
+            verdict=Verdict.model_validate(value["verdict"]) if value["verdict"] else None,
         )
 
 
@@ -138,9 +156,10 @@ class Desk:
         reason = self.context.cancels.get(self.run.run_id) or (stored.cancel_reason if stored else "")
         if reason == OVERDUE:
             limit = f"{self.context.settings.max_run_minutes:g} minutes"
-            raise RunEnd(RunState.halted, f"the run did not end within {limit} (max_run_minutes)")
+            reason = f"the run did not end within {limit} (max_run_minutes)"
+            raise RunEnd(RunState.halted, reason, rule="run_overdue")
         if reason:
-            raise RunEnd(RunState.cancelled, reason)
+            raise RunEnd(RunState.cancelled, reason, rule="cancelled")
 
     def charge_restart(self) -> None:
         """Charge the attempt Meter for starting the agent again. Raises RunEnd when the cause is used up."""
@@ -151,7 +170,8 @@ class Desk:
             attempts.charge(store, connection, task_id, key)
         attempts.settle(store, key, "infrastructure")
         if attempts.counts(store, task_id).get("infrastructure", 0) > self.context.settings.retries.infrastructure:
-            raise RunEnd(RunState.failed, "the agent was interrupted more often than retries.infrastructure allows")
+            reason = "the agent was interrupted more often than retries.infrastructure allows"
+            raise RunEnd(RunState.failed, reason, rule="agent_interrupted")
 
 
 def open_desk(context: Context, run_id: str) -> Desk:
@@ -226,8 +246,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
                 holds.lift(context.store, hold_scope(desk.run.run_id))
             return done
         wait = max(1.0, wait)
-        holds.hold(
-            context.store,
+        context.hold(
             Verdict(
                 control="outside",
                 rule_id=rule,
@@ -236,7 +255,9 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
                 observed=f"{what}: {said}",
                 retry_at=context.clock.now() + timedelta(seconds=wait),
             ),
+            desk.run,
         )
         await context.sleep(wait)
         desk.require_wanted()
-    raise RunEnd(RunState.failed_retry, f"{what}: GitHub or the network stayed ill: {said}", cause="infrastructure")
+    reason = f"{what}: GitHub or the network stayed ill: {said}"
+    raise RunEnd(RunState.failed_retry, reason, rule="retry_exhausted", cause="infrastructure")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agentd import model
 from agentd.agents.environment import LOOPBACK
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.git.collect import Reader
 from agentd.git.workspace import Workspace, view
-from agentd.model import Profile
+from agentd.model import Profile, Verdict
 from agentd.policy.allowlist import CommandRules, parse_allow_list
 from agentd.run.desk import Desk
 from agentd.run.model_access import PORT, ModelDoor, model_door
@@ -54,6 +55,8 @@ MODELS = {
 nothing."""
 ADDRESSES = ("_BASE_URL", "_API_BASE")
 """Ends of the names of variables in a profile that say where a model is."""
+RULE = {"network": "url_allowlist", "command": "command_policy", "tool": "tool_call"}
+"""Rule of a decision that names none, by its kind."""
 MOST_TOLD = 200
 """Decisions of one program that become Events; one more says that there were others."""
 
@@ -288,9 +291,14 @@ class Teller:
         self._told.add(tuple(data.values()))
         if len(self._told) > MOST_TOLD:
             data = {"kind": decision.kind, "subject": "", "reason": f"more than {MOST_TOLD} decisions"}
-        self._desk.context.emit(
-            "policy_decided",
+        self._desk.context.decided(
+            Verdict(
+                control=data["kind"],
+                rule_id=decision.rule_id or RULE[decision.kind],
+                decision=model.Decision(decision.verdict),
+                scope=f"run:{self._desk.run.run_id}",
+                observed=data["reason"],
+                evidence=(data["subject"],) if data["subject"] else (),
+            ),
             self._desk.run,
-            {"verdict": decision.verdict, **data},
-            status="ok" if decision.verdict == "allow" else "failed",
         )

@@ -13,7 +13,6 @@ from agentd.agents.endpoints import credentials_of, families_of
 from agentd.model import Decision, Profile, Verdict
 from agentd.run.desk import Desk, RunEnd
 from agentd.states import RunState
-from agentd.store import holds
 from agentd.store.holds import profile_scope
 
 if TYPE_CHECKING:
@@ -40,19 +39,7 @@ class Notices:
         """Keep it, and make an Event of it."""
         verdict = notice.verdict
         self._found.append(notice)
-        self._desk.context.emit(
-            "policy_decided",
-            self._desk.run,
-            {
-                "kind": verdict.control,
-                "verdict": verdict.decision,
-                "rule_id": verdict.rule_id,
-                "subject": verdict.scope,
-                "reason": verdict.observed,
-                "limit": verdict.limit,
-            },
-            status="ok" if notice.kind == "soft" else "failed",
-        )
+        self._desk.context.decided(verdict, self._desk.run)
 
     @property
     def is_over(self) -> bool:
@@ -68,7 +55,9 @@ class Notices:
             now = self._desk.context.clock.now()
             raise out_of_quota(self._desk, verdict.observed, verdict.retry_at or now)
         if (verdict := by_kind.get("auth")) is not None:
-            raise RunEnd(RunState.failed, verdict.observed, detail=verdict.action)
+            raise RunEnd(
+                RunState.failed, verdict.observed, rule="model_credential", detail=verdict.action, verdict=verdict
+            )
 
 
 def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
@@ -79,11 +68,11 @@ def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
     limit = f" (limit: {verdict.limit})" if verdict.limit else ""
     reason = f"the budget of {verdict.scope}: {verdict.observed}{limit}"
     if verdict.scope.startswith(("run:", "task:")) and verdict.rule_id != NO_PRICE:
-        return RunEnd(RunState.halted, reason, detail=verdict.action)
+        return RunEnd(RunState.halted, reason, rule=verdict.rule_id, detail=verdict.action, verdict=verdict)
     until = verdict.retry_at or desk.context.clock.now() + TRIED_AGAIN
     names = models_users(desk) if verdict.scope.startswith(("day:", "global:")) else {desk.profile.name}
     _hold(verdict.rule_id, desk, names, reason, verdict.action, until)
-    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+    return RunEnd(RunState.failed_retry, reason, rule=verdict.rule_id, retry_at=until, verdict=verdict)
 
 
 def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
@@ -93,13 +82,12 @@ def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
     until = min(max(retry_at, now) + max(jitter, timedelta()), now + LONGEST_QUOTA)
     action = "nothing to do: dispatch goes on by itself at the reset"
     _hold("model_quota", desk, sharing(desk), reason, action, until)
-    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+    return RunEnd(RunState.failed_retry, reason, rule="model_quota", retry_at=until)
 
 
 def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str, until: datetime) -> None:
     for name in profiles:
-        holds.hold(
-            desk.context.store,
+        desk.context.hold(
             Verdict(
                 control="model",
                 rule_id=rule_id,
@@ -109,6 +97,7 @@ def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str
                 action=action,
                 retry_at=until,
             ),
+            desk.run,
         )
 
 

@@ -33,9 +33,16 @@ REQUEUE = (
 
 
 def sticky_body(
-    desk: Desk, state: RunState, *, reason: str = "", detail: str = "", saved: str = "", pull_url: str = ""
+    desk: Desk,
+    state: RunState,
+    *,
+    reason: str = "",
+    detail: str = "",
+    saved: str = "",
+    pull_url: str = "",
+    told: str = "",
 ) -> str:
-    """The sticky comment for a run in `state`."""
+    """The sticky comment for a run in `state`; `told` says by which rule it ended."""
     run, lines = desk.run, [f"**{HEADLINES[state]}**", ""]
     if reason:
         lines += [neutralise_mentions(one_line(reason, 500)), ""]
@@ -45,6 +52,8 @@ def sticky_body(
         lines += [neutralise_mentions(detail), ""]
     if saved:
         lines += [f"The work so far is kept on {saved} in agentd's mirror.", ""]
+    if told:
+        lines += [told, ""]
     if HEADLINES[state].startswith("Blocked"):
         lines += [REQUEUE, ""]
     what = f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"

@@ -52,6 +52,8 @@ class Decision:
     subject: str
     """`host:port`, the text of the command, or the tool's name with the paths it would write"""
     reason: str
+    rule_id: str = ""
+    """empty where the kind has one rule only"""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from agentd.model import Decision, Verdict
 from agentd.store import schema
@@ -14,10 +15,11 @@ SKEW = timedelta(minutes=10)
 """What clocks of hosts may differ by: what another one has set just now is no hold from the future."""
 
 
-def hold(store: Store, verdict: Verdict) -> bool:
-    """Record a hold by its scope; True when it is new or says something new.
+def hold(store: Store, verdict: Verdict, told: Callable[[Connection], object]) -> bool:
+    """Record a hold by its scope; True when it is new or says something new: then `told` is part of the transaction.
 
-    `since` is when it was set, and stays with an unchanged hold that has no end.
+    `since` is when it was set, and stays with an unchanged hold that has no end. See agentd.store.verdicts, which
+    makes an Event of it.
     """
     with store.write() as connection:
         query = select(schema.holds).where(schema.holds.c.scope == verdict.scope)
@@ -36,6 +38,8 @@ def hold(store: Store, verdict: Verdict) -> bool:
                 retry_at=verdict.retry_at.isoformat() if verdict.retry_at else None,
             )
         )
+        if not same:
+            told(connection)
     return not same
 
 

@@ -23,6 +23,8 @@ runs = Table(
     Column("branch", Text, nullable=False),
     Column("title", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("failure_mode", Text, nullable=False, server_default=""),
+    Column("terminal_reason", Text, nullable=False, server_default=""),
     Column("label", Text, nullable=False, server_default=""),
     Column("cancel_reason", Text, nullable=False, server_default=""),
     Column("generation", Integer, nullable=False, server_default="0"),
@@ -285,5 +287,8 @@ APPEND_ONLY = {
 }
 """Statements that may be given again; a new version's are given to an older store too."""
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: (), 4: ()}
+ADDED_TO_RUNS = tuple(
+    f"ALTER TABLE runs ADD COLUMN {column} TEXT NOT NULL DEFAULT ''" for column in ("failure_mode", "terminal_reason")
+)
+MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: (), 4: ADDED_TO_RUNS}
 """By version, the statements that bring a store of the version before up to it; new tables come by themselves."""

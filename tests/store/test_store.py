@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from agentd.errors import ClaimLost, StoreError, UndeclaredTransition
 from agentd.model import Decision, Event, Run, Verdict
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, ledger, runs, spending, steps
+from agentd.store import attempts, claims, holds, ledger, runs, spending, steps, verdicts
 from agentd.store.connection import Store, open_store, scratch_copy
 from tests.conftest import TurnedClock
 
@@ -143,9 +144,15 @@ def test_a_run_moves_only_by_the_table_and_the_moves_are_kept(store: Store) -> N
 
 def test_a_changed_hold_is_news_and_an_unchanged_one_is_not(store: Store) -> None:
     verdict = Verdict(control="c", rule_id="r", decision=Decision.hold, scope="P0-01", observed="o")
-    assert holds.hold(store, verdict)
-    assert not holds.hold(store, verdict)
-    assert holds.hold(store, verdict.model_copy(update={"observed": "p"}))
+    about = verdicts.About("alice/widget", "supervisor")
+    assert verdicts.hold(store, verdict, about)
+    assert not verdicts.hold(store, verdict, about)
+    assert verdicts.hold(store, verdict.model_copy(update={"observed": "p"}), about)
+    told = [json.loads(body)["data"] for _, body in ledger.events_after(store, 0)]
+    assert [(each["verdict"], each["rule_id"], each["reason"]) for each in told] == [
+        ("hold", "r", "o"),
+        ("hold", "r", "p"),
+    ]
     assert holds.lift(store, "P0-01")
     assert not holds.lift(store, "P0-01")
 
@@ -174,10 +181,17 @@ def test_a_store_of_a_later_version_is_refused(store: Store, tmp_path: Path, clo
         open_store("", tmp_path / "state", clock)
 
 
+def before_version_4(connection: Connection) -> None:
+    """Take away what a store of version 3 did not have in its table of runs."""
+    for column in ("failure_mode", "terminal_reason"):
+        connection.execute(text(f"ALTER TABLE runs DROP COLUMN {column}"))
+
+
 def test_a_store_from_before_the_gateway_gets_its_tables(store: Store, tmp_path: Path, clock: TurnedClock) -> None:
     with store.write() as connection:
         for table in ("gateways", "gateway_keys", "meters", "spend"):
             connection.execute(text(f"DROP TABLE {table}"))
+        before_version_4(connection)
         connection.execute(text("UPDATE meta SET value = '2' WHERE key = 'schema_version'"))
     store.close()
     upgraded = open_store("", tmp_path / "state", clock)
@@ -192,10 +206,12 @@ def test_a_store_from_before_the_steps_gets_them_and_a_ledger_in_order(
     with store.write() as connection:
         connection.execute(text("DROP TABLE steps"))
         connection.execute(text("DROP TRIGGER events_in_order"))
+        before_version_4(connection)
         connection.execute(text("UPDATE meta SET value = '3' WHERE key = 'schema_version'"))
     store.close()
     upgraded = open_store("", tmp_path / "state", clock)
     assert steps.steps_of(upgraded, "r") == []
+    assert a_run(upgraded).terminal_reason == ""
     assert ledger.append(upgraded, an_event(upgraded, 2)) == 2
     with pytest.raises(StoreError, match="behind its last one"), upgraded.write() as connection:
         connection.execute(text("INSERT INTO events VALUES (9, 'evt_9', 'r', 't', '{}', 'p', 'h')"))
@@ -219,7 +235,8 @@ def test_a_hold_lasts_no_longer_than_it_was_set_for_when_the_clock_is_set_back(
         return (found - clock.now()).total_seconds() if found else -1
 
     for _ in range(2):  # the second time it is the same hold, set anew
-        holds.hold(store, verdict.model_copy(update={"retry_at": clock.now() + timedelta(minutes=5)}))
+        until = verdict.model_copy(update={"retry_at": clock.now() + timedelta(minutes=5)})
+        verdicts.hold(store, until, verdicts.About("alice/widget", "supervisor"))
         clock.pass_seconds(240)
         assert left() == 60
         clock.wall -= timedelta(minutes=3)

@@ -71,7 +71,7 @@ async def _start(
         adapter = adapter_of(profile)
         found = await asyncio.to_thread(adapter.probe, executable_of(profile), context.environ)
     except ConfigurationError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     try:
         programs = [found.path] if found.path.is_absolute() else []
         home = desk.run_dir / "home"
@@ -119,9 +119,11 @@ async def _start(
             )
             return await _watched(desk, contained, name, notices)
     except ConfigurationError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     except OSError as error:
-        raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
+        raise RunEnd(
+            RunState.failed_retry, f"the host is in trouble: {error}", rule="host_trouble", cause="infrastructure"
+        ) from None
 
 
 async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> tuple[Ended, Reader]:
@@ -168,35 +170,61 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
     settings = desk.context.settings
     if ended.ended == "timeout":
         limit = f"{settings.max_agent_runtime_minutes:g} minutes"
-        raise RunEnd(RunState.halted, f"the agent did not end within {limit}", detail=detail)
+        raise RunEnd(RunState.halted, f"the agent did not end within {limit}", rule="agent_timeout", detail=detail)
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{desk.task.task_id}: the lease ran out while the agent worked")
     if ended.ended == "lifeless":
         reason = f"the agent showed no sign of life for {settings.agent_startup_minutes:g} minutes after its start"
-        raise RunEnd(RunState.failed_retry, f"{reason} (agent_startup_minutes)", cause="agent", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry,
+            f"{reason} (agent_startup_minutes)",
+            rule="agent_lifeless",
+            cause="agent",
+            detail=detail,
+        )
     if ended.ended == "silent":
         reason = f"the agent wrote nothing and changed no file for {settings.agent_silence_minutes:g} minutes"
-        raise RunEnd(RunState.failed_retry, f"{reason} (agent_silence_minutes)", cause="agent", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry,
+            f"{reason} (agent_silence_minutes)",
+            rule="agent_silent",
+            cause="agent",
+            detail=detail,
+        )
     if ended.ended == "limit":
-        raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", detail=detail)
+        raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", rule="agent_limit", detail=detail)
     if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
-        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry, ended.message, rule="sandbox_missing", cause="infrastructure", detail=detail
+        )
     if ended.ended == "not_started":
-        raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
+        raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}", rule="agent_not_started")
     match outcome["kind"]:
         case "success" | "no_change":
             return
         case "auth_error":
-            raise RunEnd(RunState.failed, f"the agent's model refused its credential: {said}", detail=detail)
+            raise RunEnd(
+                RunState.failed,
+                f"the agent's model refused its credential: {said}",
+                rule="model_credential",
+                detail=detail,
+            )
         case "api_error":
             reason = f"the agent's model failed: {said}"
-            raise RunEnd(RunState.failed_retry, reason, cause="infrastructure", detail=detail)
+            raise RunEnd(RunState.failed_retry, reason, rule="model_failed", cause="infrastructure", detail=detail)
         case "quota":
             raise _out_of_quota(desk, outcome, said)
         case "limit" | "timeout":
-            raise RunEnd(RunState.halted, f"the agent stopped at a limit of its own: {said}", detail=detail)
+            raise RunEnd(
+                RunState.halted,
+                f"the agent stopped at a limit of its own: {said}",
+                rule="agent_own_limit",
+                detail=detail,
+            )
         case _:
-            raise RunEnd(RunState.failed_retry, f"the agent failed: {said}", cause="agent", detail=detail)
+            raise RunEnd(
+                RunState.failed_retry, f"the agent failed: {said}", rule="agent_failed", cause="agent", detail=detail
+            )
 
 
 def _out_of_quota(desk: Desk, outcome: dict[str, Any], said: str) -> RunEnd:
