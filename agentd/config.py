@@ -226,6 +226,25 @@ class LedgerSettings(Frozen):
     """Earlier events.jsonl files that are kept beside it; the ledger has all of their events."""
 
 
+class TracingSettings(Frozen):
+    """`[tracing]`: where the trace of each run is sent once it has come to its end."""
+
+    sinks: tuple[Literal["file", "otlp", "langsmith"], ...] = ("file",)
+    """`file`: OTLP/JSON in `traces` beside the logs. `otlp`: a collector, over HTTP. `langsmith`: LangSmith, with the
+    key of LANGSMITH_API_KEY in agentd's environment."""
+    endpoint: str = "http://127.0.0.1:4318"
+    """Address of the collector of `otlp`, without `/v1/traces`; OTEL_EXPORTER_OTLP_HEADERS gives it headers."""
+    link: str = ""
+    """Address of a trace in a viewer, with `{trace_id}` in it: it stands in pull requests."""
+
+    @field_validator("endpoint", "link")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return value.rstrip("/")
+
+
 class Settings(Frozen):
     """All of agentd's settings."""
 
@@ -307,6 +326,7 @@ class Settings(Frozen):
     gateway: GatewaySettings = GatewaySettings()
     budgets: Budgets = Budgets()
     ledger: LedgerSettings = LedgerSettings()
+    tracing: TracingSettings = TracingSettings()
     run_controls: RunControls = RunControls()
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""

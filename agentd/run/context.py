@@ -73,6 +73,9 @@ class Context:
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
 
+    remembered: dict[str, object] = field(default_factory=dict)
+    """what this process has found out outside and need not ask again"""
+
     @property
     def place(self) -> str:
         """The state directory and host of this process; see agentd.run.executor."""

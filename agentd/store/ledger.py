@@ -55,6 +55,13 @@ def last_row(store: Store) -> tuple[int, str]:
         return _last(connection)
 
 
+def hash_of(store: Store, seq: int) -> str:
+    """The hash of a row; empty when there is none."""
+    with store.read() as connection:
+        query = select(schema.events.c.hash).where(schema.events.c.seq == seq)
+        return str(connection.execute(query).scalar() or "")
+
+
 def events_after(store: Store, seq: int, limit: int = PAGE) -> list[tuple[int, str]]:
     """(sequence number, canonical JSON) of later events, in order."""
     query = (

@@ -28,6 +28,7 @@ from agentd.store.projections import EventFiles, project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
+from agentd.supervisor.records import make_records
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -97,6 +98,7 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
                     _project(context)
                     _clean_up(context, memory, remote=True)
                     await asyncio.to_thread(_checkpoint, context)
+                    _record(context, memory)
                     await _rest(context, memory, stop)
                 except StoreError as error:
                     await _without_store(context, memory, error, stop)
@@ -117,6 +119,7 @@ async def work(context: Context, told: Callable[[str], None]) -> None:
                         told(f"carry {run_id}")
                     _heed(context)
                     _clean_up(context, memory, remote=False)
+                    _record(context, memory)
                     await host.rest(not context.carried)
                     await _pause(stop, WORKER_SECONDS)
                 except StoreError as error:
@@ -136,6 +139,9 @@ async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
                 await memory.lead.give_back()
             if not context.carried:
                 executors.leave(context.store, context.executor)
+            if memory.recording is not None:
+                await memory.recording
+            await asyncio.to_thread(_records, context)
             _project(context)
 
 
@@ -213,6 +219,19 @@ def _project(context: Context) -> None:
     ledger = context.settings.ledger
     files = EventFiles(context.settings.events, int(ledger.events_max_mib * (1 << 20)), ledger.events_kept)
     project(context.store, context.settings.state_dir, files)
+
+
+def _record(context: Context, memory: Memory) -> None:
+    """Evidence and traces of runs that have ended, beside everything else."""
+    if memory.recording is None or memory.recording.done():
+        memory.recording = asyncio.create_task(asyncio.to_thread(_records, context))
+
+
+def _records(context: Context) -> None:
+    try:
+        make_records(context)
+    except AgentdError as error:  # of the store; it is told where it keeps work from being done
+        print(f"agentd: evidence and traces: {error}", file=sys.stderr, flush=True)
 
 
 def _checkpoint(context: Context) -> None:

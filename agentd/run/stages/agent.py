@@ -21,6 +21,7 @@ from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
 from agentd.run.watching import Reader
 from agentd.states import RunState
+from agentd.trace.spans import traceparent
 
 TAIL_BYTES = 8_000
 SESSION = re.compile(r"[\w.:/@+-]{1,200}")
@@ -93,10 +94,11 @@ async def _start(
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
                 inside.write(path, text)
+            turn = recording.begin_turn(desk, name)
             program = Program(
                 name,
                 launch.argv,
-                launch.env,
+                {**launch.env, "TRACEPARENT": traceparent(desk.run.run_id, turn.step_id)},
                 inside.workspace,
                 limit_seconds,
                 settings.max_output_bytes,
@@ -117,7 +119,7 @@ async def _start(
                     "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
-            return await _watched(desk, contained, name, notices)
+            return await _watched(desk, contained, turn, notices)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     except OSError as error:
@@ -126,11 +128,11 @@ async def _start(
         ) from None
 
 
-async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> tuple[Ended, Reader]:
+async def _watched(desk: Desk, program: Program, turn: Step, notices: Notices) -> tuple[Ended, Reader]:
     """Run the program; its output is read meanwhile, and to its end."""
     over = asyncio.Event()
-    output_of(desk.run_dir, name).unlink(missing_ok=True)  # of a process that was interrupted
-    reader = _reader(desk, name, recording.begin_turn(desk, name))
+    output_of(desk.run_dir, program.name).unlink(missing_ok=True)  # of a process that was interrupted
+    reader = _reader(desk, program.name, turn)
     reading = asyncio.create_task(reader.follow(over))
     try:
         ended = await supervise(desk, program, desk.log_path, lambda: notices.is_over)
