@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from agentd.clock import Clock, new_id
 from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
+from agentd.loading import read_policy
 from agentd.model import Event, EventType, Frozen, Profile, Run, Task, Verdict, canonical_json
 from agentd.run.executor import place_of
 from agentd.sandbox.redact import redact
@@ -25,6 +27,8 @@ from agentd.store.verdicts import About, Source
 
 if TYPE_CHECKING:
     from agentd.gateway.service import Gateway
+    from agentd.policy.document import Policy
+    from agentd.policy.run_controls import RunControls
 
 
 class Order(Frozen):
@@ -68,6 +72,8 @@ class Context:
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
+    repeats: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    """by run, how often each tool call was asked for in this process"""
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
 
@@ -81,6 +87,16 @@ class Context:
         """Values that nothing stored or posted may hold."""
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy document of this installation. Raises ConfigurationError."""
+        return read_policy(self.settings.policy)
+
+    @property
+    def run_controls(self) -> RunControls:
+        """Those of the policy document, else of the settings."""
+        return self.policy.document.run_controls or self.settings.run_controls
 
     def gateway_for(self, profile: Profile) -> Gateway:
         """The gateway to the services that the profile and agentd's environment name. Raises ConfigurationError."""
