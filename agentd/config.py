@@ -328,6 +328,9 @@ class Settings(Frozen):
     ledger: LedgerSettings = LedgerSettings()
     tracing: TracingSettings = TracingSettings()
     run_controls: RunControls = RunControls()
+    policy: Path | None = Field(None, validation_alias=_named("policy", "AGENTD_POLICY"))
+    """The policy document, usually `policy.yaml`, relative to the folder of agentd.toml; empty takes the built-in one,
+    which `agentd policy show` prints."""
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))
@@ -381,7 +384,7 @@ class Settings(Frozen):
             raise ValueError("must begin with https:// or http://")
         return value.rstrip("/")
 
-    @field_validator("state_dir", "log_dir", "events_file", "worktree_base", "repo_root")
+    @field_validator("state_dir", "log_dir", "events_file", "worktree_base", "repo_root", "policy")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -54,6 +54,7 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
         {"exit_code": ended.exit_status, "outcome": outcome["kind"], "ended": ended.ended},
         status="ok" if outcome["kind"] == "success" else "failed",
     )
+    notices.require_allowed()
     if outcome["kind"] not in ("success", "no_change"):
         notices.require_none()
     _require_good(desk, ended, outcome)

@@ -79,7 +79,7 @@ async def _events(work: Work) -> AsyncIterator[Event]:
             record.said = turn.entry.text
             yield Thought(turn.entry.text)
         for call in turn.entry.calls:
-            yield ToolCall(call.id, call.name, call.input if isinstance(call.input, dict) else {"unreadable": call.raw})
+            yield ToolCall(call.id, call.name, _arguments(call))
             result = await _use(work, record, call)
             entries.append(Entry("tool", result.output, (), call.id, not result.ok))
             yield result
@@ -123,8 +123,16 @@ def _retried(work: Work, attempt: int, status: int | None, seconds: float) -> No
     work.noted("retry", {"attempt": attempt, "status": status, "seconds": seconds})
 
 
+def _arguments(call: Call) -> dict[str, Any]:
+    return call.input if isinstance(call.input, dict) else {"unreadable": call.raw}
+
+
 async def _use(work: Work, record: Record, call: Call) -> ToolResult:
     """The result of a call: of one that is not known, does not fit or is not allowed, the reason."""
+    # First: also what cannot be done is judged, and written down, where the policy is.
+    refused = await objection(work.hook, call.name, _arguments(call), work.folder)
+    if refused:
+        return ToolResult(call.id, False, f"denied by the policy: {refused}", denied=True)
     tool = BY_NAME.get(call.name)
     if tool is None:
         return ToolResult(call.id, False, f"there is no tool {call.name!r}; there are {', '.join(BY_NAME)}")
@@ -133,9 +141,6 @@ async def _use(work: Work, record: Record, call: Call) -> ToolResult:
         return ToolResult(call.id, False, f"{wrong}. Nothing was done.")
     if call.name == REPORT:
         return ToolResult(call.id, True, "reported")
-    refused = await objection(work.hook, call.name, call.input, work.folder)
-    if refused:
-        return ToolResult(call.id, False, f"denied by the policy: {refused}", denied=True)
     done: Done = await use(call.name, call.input, work.folder)
     await record.note(call.name, call.input.get("command", ""), done.ok)
     return ToolResult(call.id, done.ok, done.output)
