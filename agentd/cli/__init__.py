@@ -14,6 +14,7 @@ from agentd.cli import (
     demo,
     doctor,
     events,
+    evidence,
     follow,
     gateway,
     init,
@@ -66,6 +67,7 @@ app.add_typer(workers.app, name="workers")
 app.add_typer(budget.app, name="budget")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(events.app, name="events")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")

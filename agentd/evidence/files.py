@@ -36,8 +36,6 @@ class About:
 
     version: str
     """of agentd"""
-    code_sha: str = ""
-    """of agentd's own checkout, where it runs from one"""
     policy_sha: str = ""
     ledger: tuple[int, str] = (0, "")
     """sequence number and hash of the run's last event"""
@@ -83,7 +81,7 @@ def _manifest(record: RunRecord, about: About, files: Mapping[str, bytes]) -> di
         "repo": record.repo,
         "profile": {"name": name, "revision": revision},
         "policy": {"sha256": about.policy_sha},
-        "code": {"version": about.version, "git_sha": about.code_sha},
+        "code": {"version": about.version},
         "base_sha": run.base_sha,
         "head_sha": run.head_sha,
         "state": str(run.state),

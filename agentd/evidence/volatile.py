@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from agentd.model import Event, Step, root_step_id, step_id_of
 from agentd.store.spending import Call
-from agentd.trace.spans import RunRecord
+from agentd.trace.spans import Places, RunRecord
 
 KEYS = frozenset({"timestamp", "wall_clock_seconds", "code", "ledger"})
 """Of manifest.json: when it was written, how long the run took, which agentd it was, where its ledger stood."""
@@ -37,22 +37,20 @@ def settled(record: RunRecord) -> RunRecord:
     made: list[Step] = []
     calls: list[Call] = []
     events: list[tuple[int, Event]] = []
-    left_calls = list(record.calls)
-    left_events = [event for _, event in record.events]
+    place = Places(record)
+    calls_in: dict[str, list[Call]] = defaultdict(list)
+    for call in record.calls:
+        calls_in[place.at(datetime.fromisoformat(call.started_at))].append(call)
+    events_in: dict[str, list[Event]] = defaultdict(list)
+    for _, event in record.events:
+        events_in[place.at(event.timestamp)].append(event)
 
-    def within(step: Step, at: datetime) -> bool:
-        return step.started_at <= at <= (step.ended_at or record.ended_at)
-
-    def take_in(step: Step) -> None:
+    def take_in(step_id: str) -> None:
         """What happened during a step and has no parent of its own."""
-        for call in [each for each in left_calls if within(step, datetime.fromisoformat(each.started_at))]:
-            left_calls.remove(call)
-            at = clock.tick()
-            calls.append(
-                call._replace(started_at=at.isoformat(), finished_at=at.isoformat() if call.finished_at else None)
-            )
-        for event in [each for each in left_events if within(step, each.timestamp)]:
-            left_events.remove(event)
+        for call in calls_in[step_id]:
+            at = clock.tick().isoformat()
+            calls.append(call._replace(started_at=at, finished_at=at if call.finished_at else None))
+        for event in events_in[step_id]:
             events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": RUN_ID})))
 
     def walk(old_parent: str, new_parent: str) -> None:
@@ -61,16 +59,12 @@ def settled(record: RunRecord) -> RunRecord:
             at, slot = clock.tick(), len(made)
             made.append(step)
             walk(step.step_id, new_id)
-            take_in(step)
+            take_in(step.step_id)
             update = {"run_id": RUN_ID, "step_id": new_id, "parent_id": new_parent, "started_at": at}
             made[slot] = step.model_copy(update=update | {"ended_at": clock.tick() if step.ended_at else None})
 
     walk(root_step_id(record.run.run_id), root_step_id(RUN_ID))
-    for call in left_calls:
-        at = clock.tick()
-        calls.append(call._replace(started_at=at.isoformat(), finished_at=at.isoformat()))
-    for event in left_events:
-        events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": RUN_ID})))
+    take_in(root_step_id(record.run.run_id))
     shas = {name: SHA if getattr(record.run, name) else "" for name in ("base_sha", "head_sha")}
     run = record.run.model_copy(update={"run_id": RUN_ID, "started_at": begin, "executor": "", **shas})
     return replace(record, run=run, ended_at=clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events))

@@ -55,6 +55,14 @@ def problems(folder: Path, again: Mapping[str, bytes] | None = None) -> list[str
     return found
 
 
+def policy_of(folder: Path) -> str:
+    """The policy that held during the run, as its manifest says; the store does not keep it."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_text())["policy"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def patch_of(mirror: Mirror, run: Run) -> str:
     """What the run changed, from where it began to what it published or what was kept of it; empty for nothing."""
     prefix = f"refs/agentd/runs/{run.run_id}"

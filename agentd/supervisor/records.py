@@ -7,25 +7,21 @@ sink that is down is asked again later, a few times.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from agentd import __version__
-from agentd.agents.environment import secret_values
-from agentd.errors import AgentdError, ConfigurationError, GitError
+from agentd.errors import AgentdError, ConfigurationError
 from agentd.evidence import writing
-from agentd.evidence.files import About, evidence_of
-from agentd.model import Run
+from agentd.evidence.making import Sources, cleaner_of, evidence_for
 from agentd.run.context import Context
 from agentd.store import exports, runs
 from agentd.store.attempts import backoff_seconds
-from agentd.store.ledger import hash_of
 from agentd.trace.langsmith import Project, resolve_project
 from agentd.trace.otlp import resource_of
 from agentd.trace.record import record_of
 from agentd.trace.sinks import Sink, SinkFailed, Trace, cleaned, send_langsmith, send_otlp, write_file
-from agentd.trace.spans import RunRecord, spans_of
+from agentd.trace.spans import spans_of
 
 EVIDENCE = "evidence"
 AT_ONCE = 50
@@ -53,36 +49,15 @@ def _due(context: Context, kind: str) -> list[tuple[str, int]]:
     return [each for each in found if context.run_dir(each[0]).is_dir()][:AT_ONCE]
 
 
+def sources_of(context: Context) -> Sources:
+    """What evidence is made from, in this process."""
+    return Sources(context.settings, context.store, context.mirror, context.environ, context.policy.sha256)
+
+
 def write_evidence(context: Context, run_id: str) -> None:
     """Write the evidence of a run. Raises OSError, AgentdError."""
-    files, folder = evidence_for(context, run_id), context.run_dir(run_id) / writing.FOLDER
-    writing.write(folder, files)
-
-
-def evidence_for(context: Context, run_id: str) -> dict[str, bytes]:
-    """The files as the store has them now."""
-    record = record_of(context.store, run_id, context.settings.repo)
-    patch = ""
-    with suppress(GitError):
-        patch = writing.patch_of(context.mirror, record.run)
-    return evidence_of(record, patch, _about(context, record), cleaner_of(context, record.run))
-
-
-def cleaner_of(context: Context, run: Run) -> Callable[[str], str]:
-    """Takes out secrets, and paths that only this machine has."""
-    settings = context.settings
-    places = {
-        run.workspace or str(settings.workspaces / run.task_id): "<repo>",
-        str(settings.workspaces): "<workspaces>",
-        str(context.run_dir(run.run_id)): "<run-files>",
-        str(settings.state_dir): "<state>",
-        str(settings.log_dir): "<logs>",
-        str(settings.repo_root): "<checkout>",
-        context.environ.get("HOME", ""): "<home>",
-    }
-    order = runs.order_of(context.store, run.run_id)
-    secrets = secret_values(order.get("profile", {}).get("env", {}))
-    return writing.cleaner((*context.secrets, *secrets), places)
+    sources = sources_of(context)
+    writing.write(sources.folder(run_id), evidence_for(sources, run_id))
 
 
 def _attempt(context: Context, run_id: str, kind: str, tries: int, act: Callable[[], None]) -> bool:
@@ -95,7 +70,7 @@ def _attempt(context: Context, run_id: str, kind: str, tries: int, act: Callable
         later = context.clock.now() + timedelta(seconds=backoff_seconds(tries))
         exports.note(context.store, run_id, kind, done=given_up, tries=tries, retry_at=None if given_up else later)
         if given_up and (run := runs.get_run(context.store, run_id)) is not None:
-            told = {"kind": kind, "tries": tries, "message": cleaner_of(context, run)(str(error))[:500]}
+            told = {"kind": kind, "tries": tries, "message": cleaner_of(sources_of(context), run)(str(error))[:500]}
             context.emit("record_dropped", run, told, status="failed", source="supervisor")
         return given_up
     exports.note(context.store, run_id, kind, done=True, tries=tries + 1)
@@ -130,17 +105,8 @@ def langsmith_project(context: Context) -> Project:
 
 def _send(context: Context, run_id: str, send: Callable[[Trace], object]) -> None:
     record = record_of(context.store, run_id, context.settings.repo)
-    spans = cleaned(spans_of(record), cleaner_of(context, record.run))
+    spans = cleaned(spans_of(record), cleaner_of(sources_of(context), record.run))
     try:
         send(Trace(run_id, spans, resource_of(__version__)))
     except OSError as error:
         raise SinkFailed(str(error)) from None
-
-
-def _about(context: Context, record: RunRecord) -> About:
-    last = record.events[-1][0] if record.events else 0
-    return About(
-        __version__,
-        ledger=(last, hash_of(context.store, last)),
-        timestamp=record.ended_at.isoformat(),
-    )

@@ -17,12 +17,14 @@ def record_of(store: Store, run_id: str, repo: str) -> RunRecord:
     run = runs.get_run(store, run_id)
     if run is None:
         raise LookupError(run_id)
+    found = steps.steps_of(store, run_id)
+    ended = [step.ended_at for step in found if step.ended_at is not None]
     return RunRecord(
         run,
         Task.model_validate(runs.order_of(store, run_id)["task"]),
         repo,
-        _ended_at(store, run_id) or run.updated_at,
-        tuple(steps.steps_of(store, run_id)),
+        max([_ended_at(store, run_id) or run.updated_at, *ended]),
+        tuple(found),
         tuple(spending.calls_of(store, run_id)),
         tuple(numbered_events_of(store, run_id)),
     )

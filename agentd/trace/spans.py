@@ -86,7 +86,7 @@ def traceparent(run_id: str, span_id: str) -> str:
 
 def spans_of(record: RunRecord) -> list[Span]:
     """The spans of a run, parents before their children, in the order of their beginning."""
-    place = _Places(record)
+    place = Places(record)
     spans = [_root(record)]
     spans += [_of_step(record, step, place) for step in record.steps]
     spans += _of_calls(record, place)
@@ -98,7 +98,7 @@ def spans_of(record: RunRecord) -> list[Span]:
     return _ordered(spans)
 
 
-class _Places:
+class Places:
     """Where what has a time, but no parent of its own, belongs: to what was going on then."""
 
     def __init__(self, record: RunRecord) -> None:
@@ -166,7 +166,7 @@ def _root(record: RunRecord) -> Span:
     )  # fmt: skip
 
 
-def _of_step(record: RunRecord, step: Step, place: _Places) -> Span:
+def _of_step(record: RunRecord, step: Step, place: Places) -> Span:
     attributes: dict[str, Value | None] = {
         names.SUMMARY: step.summary,
         names.SLOT: step.slot,
@@ -206,7 +206,7 @@ def _of_step(record: RunRecord, step: Step, place: _Places) -> Span:
     )  # fmt: skip
 
 
-def _of_calls(record: RunRecord, place: _Places) -> Iterable[Span]:
+def _of_calls(record: RunRecord, place: Places) -> Iterable[Span]:
     for call in record.calls:
         began = datetime.fromisoformat(call.started_at)
         ended = datetime.fromisoformat(call.finished_at) if call.finished_at else began
@@ -235,7 +235,7 @@ def _of_calls(record: RunRecord, place: _Places) -> Iterable[Span]:
         )  # fmt: skip
 
 
-def _of_verdicts(record: RunRecord, place: _Places) -> Iterable[Span]:
+def _of_verdicts(record: RunRecord, place: Places) -> Iterable[Span]:
     """Every decision that is an Event, a halt at a budget too."""
     for seq, event in record.events:
         if event.event_type != "policy_decided":
