@@ -13,9 +13,11 @@ from agentd.cli import (
     config,
     demo,
     doctor,
+    events,
     follow,
     gateway,
     init,
+    ledger,
     once,
     pause,
     policy,
@@ -63,6 +65,8 @@ app.add_typer(salvage.app, name="salvage")
 app.add_typer(workers.app, name="workers")
 app.add_typer(budget.app, name="budget")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(events.app, name="events")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(practice.app, name="practice")

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ from agentd.sandbox.redact import redact
 from agentd.store import verdicts
 from agentd.store.connection import Store
 from agentd.store.ledger import append
+from agentd.store.spending import metering
 from agentd.store.verdicts import About, Source
 
 if TYPE_CHECKING:
@@ -77,6 +79,9 @@ class Context:
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
 
+    remembered: dict[str, object] = field(default_factory=dict)
+    """what this process has found out outside and need not ask again"""
+
     @property
     def place(self) -> str:
         """The state directory and host of this process; see agentd.run.executor."""
@@ -87,6 +92,11 @@ class Context:
         """Values that nothing stored or posted may hold."""
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
+
+    @cached_property
+    def telemetry(self) -> Store:
+        """The same store for what only tells: a write of it does not wait for the disk."""
+        return metering(self.store)
 
     @property
     def policy(self) -> Policy:

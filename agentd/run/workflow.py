@@ -22,6 +22,7 @@ from agentd.run.context import Context
 from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
 from agentd.run.process import GuardianDied
 from agentd.run.prompt import with_conflict, with_feedback, with_refusal
+from agentd.run.recording import recorded_stage
 from agentd.run.stages import agent, finish, publish, start, sync, verify
 from agentd.states import ACTIVE, RunState
 from agentd.store import holds, runs
@@ -182,12 +183,13 @@ def _end_of(error: GitError) -> RunEnd:
     return RunEnd(RunState.failed, str(error), rule="git_failed")
 
 
-async def _step(name: str, stage: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+async def _step(name: str, stage: Callable[..., Awaitable[Result]], desk: Desk, *arguments: Any) -> Result:
     """One durable step. A RunEnd is a result like any other, so that a replay ends in the same way."""
 
     async def act() -> Result:
         try:
-            return {"ok": await stage(*arguments)}
+            with recorded_stage(desk, name):
+                return {"ok": await stage(desk, *arguments)}
         except RunEnd as end:
             return {"end": end.to_json()}
         except ClaimLost as lost:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agentd.agents import EventParser, LaunchSpec, Outcome, adapter_of, executable_of
+from agentd.agents import LaunchSpec, Outcome, adapter_of, executable_of
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
+from agentd.model import Step
+from agentd.run import recording
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
 from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
+from agentd.run.watching import Reader
 from agentd.states import RunState
+from agentd.trace.spans import traceparent
 
-LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
-SHOW_SECONDS = 0.3
 SESSION = re.compile(r"[\w.:/@+-]{1,200}")
 LONGEST_QUOTA = timedelta(days=1)
 """The longest wait for a quota that an agent's output may ask for: it holds every task of the profile."""
@@ -38,8 +39,15 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     desk.require_wanted()
     desk.move(RunState.running if turn == 0 else RunState.fixing)
     name, notices = f"agent-{turn}", Notices(desk)
-    ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume, notices)
-    outcome = await asyncio.to_thread(_judge, desk, name, ended)
+    ended = conclusive(desk, name)
+    if ended is not None:
+        reader = _reader(desk, name, recording.last_turn(desk, name))
+        await reader.follow(_now())
+    else:
+        ended, reader = await _start(desk, place, name, prompt, resume, notices)
+    judged = reader.outcome(ended.exit_status, tail_of(desk.log_path))
+    recording.end_turn(desk, reader.turn, judged)
+    outcome = _as_json(desk, judged)
     desk.context.emit(
         "agent_finished",
         desk.run,
@@ -53,7 +61,9 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     return outcome
 
 
-async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None, notices: Notices) -> Ended:
+async def _start(
+    desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None, notices: Notices
+) -> tuple[Ended, Reader]:
     context, profile, settings = desk.context, desk.profile, desk.context.settings
     before = result_of(desk.run_dir, name)
     if was_started(desk.run_dir, name) and (before is None or before.ended != "stopped"):
@@ -85,10 +95,11 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
                 inside.write(path, text)
+            turn = recording.begin_turn(desk, name)
             program = Program(
                 name,
                 launch.argv,
-                launch.env,
+                {**launch.env, "TRACEPARENT": traceparent(desk.run.run_id, turn.step_id)},
                 inside.workspace,
                 limit_seconds,
                 settings.max_output_bytes,
@@ -109,7 +120,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                     "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
-            return await _watched(desk, contained, name, notices)
+            return await _watched(desk, contained, turn, notices)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     except OSError as error:
@@ -118,28 +129,33 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         ) from None
 
 
-async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> Ended:
-    """Run the program, and hand its events on to whoever watches."""
+async def _watched(desk: Desk, program: Program, turn: Step, notices: Notices) -> tuple[Ended, Reader]:
+    """Run the program; its output is read meanwhile, and to its end."""
     over = asyncio.Event()
-    parser = adapter_of(desk.profile).parser()
-    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), parser, over))
+    output_of(desk.run_dir, program.name).unlink(missing_ok=True)  # of a process that was interrupted
+    reader = _reader(desk, program.name, turn)
+    reading = asyncio.create_task(reader.follow(over))
     try:
-        return await supervise(desk, program, desk.log_path, lambda: notices.is_over)
+        ended = await supervise(desk, program, desk.log_path, lambda: notices.is_over)
     finally:
         over.set()
-        await watcher
+        await reading
+    return ended, reader
 
 
-def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
-    """The outcome as JSON, from everything that was kept of the output. What it says is not believed too far."""
-    parser = adapter_of(desk.profile).parser()
-    try:
-        with output_of(desk.run_dir, name).open("rb") as output:
-            while line := output.readline(LINE_LIMIT):
-                parser.feed(line)
-        outcome = asdict(parser.close(ended.exit_status, tail_of(desk.log_path)))
-    except Exception as error:  # whatever an agent may write that its parser did not foresee
-        outcome = asdict(Outcome("failed", message=f"its output cannot be read: {error!r}"))
+def _reader(desk: Desk, name: str, turn: Step) -> Reader:
+    return Reader(desk, output_of(desk.run_dir, name), turn, adapter_of(desk.profile).parser())
+
+
+def _now() -> asyncio.Event:
+    over = asyncio.Event()
+    over.set()
+    return over
+
+
+def _as_json(desk: Desk, judged: Outcome) -> dict[str, Any]:
+    """The outcome as JSON. What it says is not believed too far."""
+    outcome = asdict(judged)
     session = outcome["session_id"]
     latest = desk.context.clock.now() + LONGEST_QUOTA
     seconds, retry_at = outcome["retry_after_seconds"], outcome["retry_at"]
@@ -230,27 +246,3 @@ def tail_of(path: Path) -> str:
             return log.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-async def _show(desk: Desk, path: Path, parser: EventParser, over: asyncio.Event) -> None:
-    """Hand the agent's events on while they come, when somebody watches; the last ones after its end."""
-    show = desk.context.show
-    if show is None:
-        return
-    rest, position, last = b"", 0, False
-    while not last:
-        last = over.is_set()
-        try:
-            with path.open("rb") as output:
-                output.seek(position)
-                received = output.read()
-        except OSError:
-            received = b""
-        position += len(received)
-        *lines, rest = (rest + received).split(b"\n")
-        for line in lines:
-            for event in parser.feed(line[:LINE_LIMIT] + b"\n"):
-                show(desk.run.run_id, event)
-        if not last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), SHOW_SECONDS)
