@@ -53,6 +53,8 @@ class ToolCall(NamedTuple):
     """paths that it would write: as named, and where each really leads"""
     reads: tuple[tuple[str, str], ...] = ()
     url: str = ""
+    unreadable: str = ""
+    """what of the arguments is not of the kind that a tool of this name has; then nothing above was found in them"""
 
 
 class RunMeters(NamedTuple):

@@ -160,7 +160,7 @@ async def enclosed(
             reach = replace(reach, gates=meters.gates, meters=meters, leads_to=leads, scope=meters.scope)
         if door is not None:
             reach = replace(reach, services={PORT: door.opened})
-        teller = Teller(desk, agent.judged if agent is not None else None)
+        teller = Teller(desk, agent.is_news if agent is not None else None)
         doors = await stack.enter_async_context(open_doors(desk.run_dir / f"doors-{home.name}", reach, teller))
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
@@ -289,14 +289,14 @@ def _host(profile: Profile, name: str) -> tuple[str, int]:
 class Teller:
     """Makes Events of decisions: of every refusal and every connection, each once, and not without end."""
 
-    def __init__(self, desk: Desk, judged: Callable[[Verdict], None] | None = None) -> None:
+    def __init__(self, desk: Desk, is_news: Callable[[Verdict], bool] | None = None) -> None:
         self._desk = desk
-        self._judged = judged
+        self._is_news = is_news
         self._told: set[tuple[str, ...]] = set()
 
     def __call__(self, decision: Decision) -> None:
-        if decision.ruling is not None and self._judged is not None:
-            self._judged(decision.ruling)
+        if decision.ruling is not None and self._is_news is not None and not self._is_news(decision.ruling):
+            return
         key = (decision.kind, decision.subject[:500], decision.reason[:500])
         # Commands that are allowed are the agent's own story.
         if key in self._told or (decision.verdict == "allow" and decision.kind != "network"):

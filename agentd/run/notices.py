@@ -45,16 +45,18 @@ class Notices:
         self._found.append(notice)
         self._desk.context.decided(verdict, self._desk.run)
 
-    def judged(self, verdict: Verdict) -> None:
-        """Take in what the policy has decided about a tool call."""
-        if ENDS_RUN.get(verdict.rule_id) and self._ending is None:
-            self._ending = verdict
+    def is_news(self, verdict: Verdict) -> bool:
+        """Take in what the policy has decided; False where the run is being ended, by this rule or another one."""
+        if not ENDS_RUN.get(verdict.rule_id):
+            return True
+        is_first = self._ending is None
+        self._ending = self._ending or verdict
+        return is_first
 
     @property
     def is_over(self) -> bool:
         """Whether the agent need not go on: there will be no further answer for it, or the policy ends the run."""
-        if self._ending is None and (verdict := self.meters.over()) is not None:
-            self._ending = verdict
+        if self._ending is None and (verdict := self.meters.over()) is not None and self.is_news(verdict):
             self._desk.context.decided(verdict, self._desk.run)
         return self._ending is not None or any(notice.kind in ("hard", "quota") for notice in self._found)
 

@@ -18,8 +18,6 @@ from agentd.store.connection import Store
 
 MOST_KINDS = 10_000
 """Different tool calls that a run's repetitions are counted of; further ones are taken for new."""
-AGE_SECONDS = 1.0
-"""How old what the run has used may be."""
 
 
 class ToolMeters:
@@ -30,7 +28,6 @@ class ToolMeters:
         self.scope = f"run:{desk.run.run_id}"
         self.gates = gates_for(desk)
         self._repeats = desk.context.repeats.setdefault(desk.run.run_id, Counter())
-        self._used: tuple[float, RunMeters] | None = None
 
     def __call__(self, call: ToolCall) -> RunMeters:
         """What is known now, at a call, which is counted."""
@@ -43,12 +40,10 @@ class ToolMeters:
     def used(self) -> RunMeters:
         """What the run has used, and whether it is still wanted and may act."""
         desk, clock = self._desk, self._desk.context.clock
-        now = clock.boottime()
-        if self._used is None or now - self._used[0] > AGE_SECONDS:
-            self._used = now, _spent(desk.context.store, self.scope)
+        used = _spent(desk.context.store, self.scope) if self.gates.limits else RunMeters()
         wall = (clock.now() - desk.run.started_at).total_seconds()
         killed = desk.context.cancels.get(desk.run.run_id, "")
-        return self._used[1]._replace(wall_seconds=max(0.0, wall), killed=killed, revoked=_revoked(desk))
+        return used._replace(wall_seconds=max(0.0, wall), killed=killed, revoked=_revoked(desk))
 
     def over(self) -> Verdict | None:
         """The loop budget's verdict, when it is used up."""

@@ -211,6 +211,8 @@ class _Judge:
         verdict = evaluate(self._gates, found.call, self._reach.meters(found.call), self._reach.scope)
         if verdict is not None:
             return Decision("deny", "tool", subject, f"{verdict.observed}; {verdict.action}", verdict)
+        if found.call.unreadable:
+            return Decision("deny", "tool", subject, f"the tool call cannot be read ({found.call.unreadable})")
         if found.command is None:
             return Decision("allow", "tool", subject, "no gate of the policy objects")
         command = found.command[:SUBJECT_CHARACTERS]

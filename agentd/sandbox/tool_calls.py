@@ -33,11 +33,19 @@ class Asked(NamedTuple):
 
 
 def asked(question: Any, leads_to: Callable[[str], str]) -> Asked:
-    """What a hook asks. Raises KeyError, TypeError, ValueError, AttributeError for what is no tool call."""
+    """What a hook asks. Raises KeyError, TypeError, AttributeError for what is no tool call."""
     name, given = question["tool_name"], question["tool_input"]
     if not isinstance(name, str):
         raise TypeError("a tool's name is a text")
     folder = question.get("cwd")
+    try:
+        return _read(name, given, folder, leads_to)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # Still a call, which other rules may have something to say of.
+        return Asked(ToolCall(name, given, _needs(name, ""), unreadable=type(error).__name__), None, name)
+
+
+def _read(name: str, given: dict[str, Any], folder: str | None, leads_to: Callable[[str], str]) -> Asked:
     command = _command(given) if name in SHELL_TOOLS else None
     writes = _paths(_written(given), folder, leads_to) if name in WRITE_TOOLS else ()
     reads = _paths(_named(given), folder, leads_to) if name in READ_TOOLS else ()
