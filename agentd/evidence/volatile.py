@@ -23,8 +23,8 @@ SHA = "0" * 40
 """For commits: they have times in them."""
 
 
-def settled(record: RunRecord) -> RunRecord:
-    """The same record under the name `<run>`, each of its parts a millisecond after the one before.
+def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
+    """The same record under a name, each of its parts a millisecond after the one before.
 
     A stage's agent comes first, then its model calls, tool calls, retries and decisions, each kind in its own order:
     how they fall between each other is up to the machine. A copy of what it is given; nothing is written.
@@ -51,22 +51,22 @@ def settled(record: RunRecord) -> RunRecord:
             at = clock.tick().isoformat()
             calls.append(call._replace(started_at=at, finished_at=at if call.finished_at else None))
         for event in events_in[step_id]:
-            events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": RUN_ID})))
+            events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": name})))
 
     def walk(old_parent: str, new_parent: str) -> None:
         for step in sorted(children[old_parent], key=lambda each: (_RANK[each.kind], each.started_at)):
-            new_id = step_id_of(RUN_ID, new_parent, step.kind, step.name, step.attempt)
+            new_id = step_id_of(name, new_parent, step.kind, step.name, place.number(new_parent, step.kind, step.name))
             at, slot = clock.tick(), len(made)
             made.append(step)
             walk(step.step_id, new_id)
             take_in(step.step_id)
-            update = {"run_id": RUN_ID, "step_id": new_id, "parent_id": new_parent, "started_at": at}
+            update = {"run_id": name, "step_id": new_id, "parent_id": new_parent, "started_at": at}
             made[slot] = step.model_copy(update=update | {"ended_at": clock.tick() if step.ended_at else None})
 
-    walk(root_step_id(record.run.run_id), root_step_id(RUN_ID))
+    walk(root_step_id(record.run.run_id), root_step_id(name))
     take_in(root_step_id(record.run.run_id))
     shas = {name: SHA if getattr(record.run, name) else "" for name in ("base_sha", "head_sha")}
-    run = record.run.model_copy(update={"run_id": RUN_ID, "started_at": begin, "executor": "", **shas})
+    run = record.run.model_copy(update={"run_id": name, "started_at": begin, "executor": "", **shas})
     return replace(record, run=run, ended_at=clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events))
 
 
