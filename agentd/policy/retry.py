@@ -51,6 +51,11 @@ def wait_seconds(rules: RetryRules, attempt: int, seed: str, retry_after_seconds
     return own if retry_after_seconds is None else max(retry_after_seconds, 0.0)
 
 
+def waits_seconds(rules: RetryRules, seed: str) -> tuple[float, ...]:
+    """The waits between all tries, for whoever cannot ask for each."""
+    return tuple(backoff_ms(rules, attempt, seed) / 1000 for attempt in range(1, rules.attempts))
+
+
 def is_retryable(error: BaseException) -> bool:
     """Whether a try may be repeated after it at all: never after what ends the program, or what is no plain error."""
     return isinstance(error, Exception) and not isinstance(error, MemoryError)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -128,6 +130,33 @@ def test_what_ends_a_run_is_an_event_a_comment_and_its_end(
     [comment] = here.stickies(1)
     assert said in comment and f"`{rule}`: `{mode}`, `{reason}`" in comment
     assert here.labels(1) == {"agent-ready", "status:blocked"}
+
+
+def test_a_model_that_is_ill_for_a_moment_is_asked_again_as_the_policy_says(
+    here: Installation, model: ScriptedModel
+) -> None:
+    retry = "retry: {max_retries: 2, backoff_base_ms: 10, backoff_cap_ms: 20}"
+    run = played(here, model, [{"status": 500}, {"status": 500}, *DONE], retry)
+    assert run["state"] == "in_review", run["reason"]
+    with closing(sqlite3.connect(here.folder / ".agentd" / "state" / "agentd.db")) as store:
+        query = "SELECT attempt, state, summary FROM steps WHERE kind = 'retry_attempt' ORDER BY started_at, attempt"
+        tries = store.execute(query).fetchall()
+    assert tries == [
+        (1, "failed", "transient_failure"),
+        (2, "failed", "transient_failure"),
+        (3, "ok", "success"),
+    ]
+    ended = shown(here, run)
+    assert (ended["failure_mode"], ended["terminal_reason"]) == ("tool_call_failure", "final_answer")
+
+
+def test_a_model_that_stays_ill_ends_the_run(here: Installation, model: ScriptedModel) -> None:
+    retry = "retry: {max_retries: 1, backoff_base_ms: 10, backoff_cap_ms: 20}"
+    run = played(here, model, [{"status": 500}] * 9, retry)
+    assert run["state"] == "failed_retry"
+    assert len(model.requests()) == 2
+    ended = shown(here, run)
+    assert (ended["failure_mode"], ended["terminal_reason"]) == ("retry_exhaustion", "retry_exhausted")
 
 
 ROUNDS = """

@@ -14,6 +14,7 @@ from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Step
+from agentd.policy.retry import waits_seconds
 from agentd.run import recording
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
@@ -90,6 +91,7 @@ async def _start(
                 found=found,
                 sandboxed=inside.spec is not None,
                 hook=inside.doors.hook,
+                waits_seconds=waits_seconds(context.policy.document.retry, f"{desk.run.run_id}/{name}"),
                 endpoint=inside.door.endpoint if inside.door is not None else {},
             )
             launch = adapter.launch(spec)

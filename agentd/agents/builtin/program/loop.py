@@ -11,7 +11,7 @@ from typing import Any
 from .backends import BACKENDS, Turn
 from .conversation import Call, Entry, answered, load, save, shortened
 from .events import Event, Failure, FinalReport, Thought, ToolCall, ToolResult
-from .exchange import Endpoint, ModelError, ask
+from .exchange import WAITS_SECONDS, Endpoint, ModelError, ask
 from .hook import objection
 from .record import Record
 from .schema import complaint
@@ -47,6 +47,8 @@ class Work:
     """model calls"""
     context_tokens: int = CONTEXT_TOKENS
     """about; old tool results are cut beyond that"""
+    waits_seconds: tuple[float, ...] = WAITS_SECONDS
+    """between the tries of a model call"""
     noted: Callable[[str, dict[str, Any]], None] = field(default=lambda kind, data: None)
     """told of `usage` and `retry`, which are no events of the run"""
 
@@ -113,6 +115,7 @@ async def _ask(work: Work, entries: Sequence[Entry]) -> Turn:
         body,
         backend.read,
         partial(_retried, work),
+        work.waits_seconds,
     )
     used = {"input": turn.input_tokens, "output": turn.output_tokens, "cached": turn.cached_tokens}
     work.noted("usage", used)
