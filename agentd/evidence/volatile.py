@@ -27,7 +27,7 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     """The same record under a name, each of its parts a millisecond after the one before.
 
     A stage's agent comes first, then its model calls, tool calls, retries and decisions, each kind in its own order:
-    how they fall between each other is up to the machine. A copy of what it is given; nothing is written.
+    how they fall between each other is up to the machine. Tokens that nobody has told are not guessed. A copy of what it is given; nothing is written.
     """
     clock = _Clock()
     begin = clock.tick()
@@ -49,7 +49,9 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
         """What happened during a step and has no parent of its own."""
         for call in calls_in[step_id]:
             at = clock.tick().isoformat()
-            calls.append(call._replace(started_at=at, finished_at=at if call.finished_at else None))
+            tokens = (0, 0) if call.estimated else (call.input_tokens, call.output_tokens)
+            known = call._replace(started_at=at, finished_at=at if call.finished_at else None)
+            calls.append(known._replace(input_tokens=tokens[0], output_tokens=tokens[1]))
         for event in events_in[step_id]:
             events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": name})))
 
