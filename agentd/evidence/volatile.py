@@ -27,7 +27,8 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     """The same record under a name, each of its parts a millisecond after the one before.
 
     A stage's agent comes first, then its model calls, tool calls, retries and decisions, each kind in its own order:
-    how they fall between each other is up to the machine. Tokens that nobody has told are not guessed. A copy of what it is given; nothing is written.
+    how they fall between each other is up to the machine. Tokens that nobody has told count for none: they were guessed
+    from what was sent. A copy of what it is given; nothing is written.
     """
     clock = _Clock()
     begin = clock.tick()

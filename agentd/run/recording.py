@@ -11,6 +11,7 @@ from typing import Any
 from agentd.agents.events import AgentEvent, Denied, Error, Final, Outcome, Retry, ToolCall, ToolResult, Usage
 from agentd.errors import ClaimLost, StoreError
 from agentd.model import Step, StepState, canonical_json, fingerprint_of, root_step_id, stage_step_id, step_id_of
+from agentd.policy.failures import classify
 from agentd.policy.retry import Outcome as RetryOutcome
 from agentd.run.desk import Desk, RunEnd
 from agentd.sandbox.redact import redact
@@ -47,8 +48,8 @@ def recorded_stage(desk: Desk, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # A RunEnd is how a stage says it; the error that made it say so stands behind it.
-        cause = error.__context__ if isinstance(error, RunEnd) else error
-        _end(desk, step, "failed", str(error), cause)
+        cause, mode = (error.__context__, classify(error.rule)) if isinstance(error, RunEnd) else (error, None)
+        _end(desk, step.model_copy(update={"failure_mode": str(mode or "")}), "failed", str(error), cause)
         raise
     finally:
         _stage.reset(token)

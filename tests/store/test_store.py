@@ -19,7 +19,9 @@ from tests.conftest import TurnedClock
 LEASE = 90.0
 
 
-def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") -> Run:
+def a_run(
+    store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01", order: dict[str, object] | None = None
+) -> Run:
     now = store.clock.now()
     with store.write() as connection:
         attempt = attempts.charge(store, connection, task_id, run_id)
@@ -34,7 +36,7 @@ def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") 
             started_at=now,
             updated_at=now,
         )
-        runs.add_run(store, connection, run, {"task": 1})
+        runs.add_run(store, connection, run, order or {"task": 1})
     return run
 
 
