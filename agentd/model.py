@@ -319,6 +319,7 @@ EventType = Literal[
     "pr_opened",
     "run_completed",
     "run_failed",
+    "record_dropped",
 ]
 
 

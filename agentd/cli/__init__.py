@@ -13,10 +13,13 @@ from agentd.cli import (
     config,
     demo,
     doctor,
+    events,
+    evidence,
     follow,
     gateway,
     init,
     install_service,
+    ledger,
     once,
     pause,
     policy,
@@ -69,6 +72,9 @@ app.add_typer(salvage.app, name="salvage")
 app.add_typer(workers.app, name="workers")
 app.add_typer(budget.app, name="budget")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(events.app, name="events")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(practice.app, name="practice")

@@ -63,6 +63,9 @@ class Ending(NamedTuple):
     reason: TerminalReason
     trigger: str
     do: str
+    state: str = "failed"
+    """where the run ends; a state that is tried again becomes `failed` or `conflict_blocked` when the attempts are
+    used up"""
 
 
 _MODE, _REASON = FailureMode, TerminalReason
@@ -190,6 +193,33 @@ ENDINGS: dict[str, Ending] = {
     "revoked": Ending(None, _REASON.revoked, "its rights were withdrawn", "Look at why; then `status:todo`."),
 }
 """By the rule that ended the run."""
+_STATES: dict[str, tuple[str, ...]] = {
+    "failed_retry": (
+        *("agent_failed", "agent_lifeless", "agent_silent", "model_failed"),
+        *("model_quota", "retry_exhausted", "git_unavailable", "host_trouble"),
+        *("sandbox_missing", "guardian_died", "contract_changed", "inner_error"),
+    ),
+    "halted": (
+        *("agent_timeout", "agent_limit", "agent_own_limit", "run_overdue"),
+        *("budget", "loop_budget", "cycle_detection", "run-budget-exceeded"),
+        *("step-cap-exceeded", "repeated-identical-action", "alternating-diff-fingerprint", "diff_refused"),
+    ),
+    "no_changes": ("no_changes",),
+    "verify_failed": (*("verify_failed", "verify_timeout", "verify_limit", "verify_changed_files"),),
+    "conflict_retry": (
+        *("conflict", "conflict_unresolved", "base_moving", "branch_moved"),
+        *("registry_unavailable",),
+    ),
+    "cancelled": (
+        "claim_elsewhere",
+        "claim_ref_refused",
+        "cancelled",
+    ),
+    "closed_unmerged": ("pull_closed",),
+    "revoked": ("revoked",),
+}
+"""Where runs end by these rules; by every other one `failed`."""
+ENDINGS |= {rule: ENDINGS[rule]._replace(state=state) for state, rules in _STATES.items() for rule in rules}
 
 TRANSIENT, EXHAUSTED = "transient_failure", "exhausted"
 
@@ -205,9 +235,12 @@ def classify(rule_id: str, denied: Collection[str] = (), retries: Collection[str
     """The failure mode of a run that `rule_id` ended, empty for one that reached its pull request.
 
     `denied` are the rules that denied something on the way, `retries` the outcomes of tries. What ended the run says
-    it; where that is only `catalogued_unhandled`, what went before may know better. Order as in the original.
+    it; where that is only `catalogued_unhandled`, what went before may know better. Order as in the original. A model
+    that failed in every try is `retry_exhaustion`; where the agent did not tell of its tries, `upstream_unavailable`.
     """
     found = ending_of(rule_id).mode if rule_id else None
+    if rule_id == "model_failed" and EXHAUSTED in retries:
+        return FailureMode.retry_exhaustion
     if rule_id and found is not FailureMode.catalogued_unhandled:
         return found
     if "arg_schema" in denied:
@@ -221,11 +254,13 @@ def classify(rule_id: str, denied: Collection[str] = (), retries: Collection[str
     return found
 
 
-def terminal_reason(rule_id: str, *, used_up: bool = False) -> TerminalReason:
+def terminal_reason(rule_id: str, mode: FailureMode | None = None, *, used_up: bool = False) -> TerminalReason:
     """Why the run ended; `used_up` when it was the last attempt that its cause may have."""
     if not rule_id:
         return TerminalReason.final_answer
-    return TerminalReason.retry_exhausted if used_up else ending_of(rule_id).reason
+    if used_up or mode is FailureMode.retry_exhaustion:
+        return TerminalReason.retry_exhausted
+    return ending_of(rule_id).reason
 
 
 def end_fields(rule_id: str, *, used_up: bool = False) -> dict[str, Any]:

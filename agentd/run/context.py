@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from agentd.clock import Clock, new_id
 from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
+from agentd.loading import read_policy
 from agentd.model import Event, EventType, Frozen, Profile, Run, Task, Verdict, canonical_json
 from agentd.run.executor import place_of
 from agentd.sandbox.redact import redact
@@ -27,6 +29,8 @@ from agentd.store.verdicts import About, Source
 
 if TYPE_CHECKING:
     from agentd.gateway.service import Gateway
+    from agentd.policy.document import Policy
+    from agentd.policy.run_controls import RunControls
 
 
 class Order(Frozen):
@@ -70,8 +74,13 @@ class Context:
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
+    repeats: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    """by run, how often each tool call was asked for in this process"""
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
+
+    remembered: dict[str, object] = field(default_factory=dict)
+    """what this process has found out outside and need not ask again"""
 
     @property
     def place(self) -> str:
@@ -88,6 +97,16 @@ class Context:
     def telemetry(self) -> Store:
         """The same store for what only tells: a write of it does not wait for the disk."""
         return metering(self.store)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy document of this installation. Raises ConfigurationError."""
+        return read_policy(self.settings.policy)
+
+    @property
+    def run_controls(self) -> RunControls:
+        """Those of the policy document, else of the settings."""
+        return self.policy.document.run_controls or self.settings.run_controls
 
     def gateway_for(self, profile: Profile) -> Gateway:
         """The gateway to the services that the profile and agentd's environment name. Raises ConfigurationError."""

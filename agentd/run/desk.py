@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, GitError, RateLimited, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
+from agentd.policy.retry import RetryRules, outcome_of, wait_seconds
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
 from agentd.run.process import Ended, Program, guard, result_of
@@ -23,7 +24,9 @@ from agentd.store import attempts, claims, holds, runs
 
 T = TypeVar("T")
 Cause = Literal["conflict", "infrastructure", "agent"]
-MOST_TRIES = 30
+OUTSIDE = RetryRules(max_retries=29, backoff_base_ms=10_000, backoff_cap_ms=300_000)
+"""For what is done on GitHub and on the remote: patient, since all work is done by then."""
+MOST_TRIES = OUTSIDE.attempts
 OVERDUE = "the run takes too long"
 """Why a run is to end whose own deadline is over."""
 
@@ -220,6 +223,8 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
     `act` must be safe to repeat. The claim is checked before every try and before every request that writes. A wait
     is a hold that everybody can see; it charges no attempt. Raises ClaimLost, RunEnd and what a retry cannot mend.
     """
+    from agentd.run import recording  # which needs this module itself
+
     context = desk.context
 
     def guarded() -> T:
@@ -229,35 +234,42 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
             desk.holding.check()  # what took longer than the lease counts for nothing: somebody else is at it
             return done
 
-    for number in range(MOST_TRIES):
+    for attempt in range(1, OUTSIDE.attempts + 1):
+        began, asked = context.clock.now(), None
+        failure: Exception | None = None
         try:
             done = await asyncio.to_thread(guarded)
         except RateLimited as limited:
-            wait, rule = (limited.retry_at - context.clock.now()).total_seconds(), f"rate_limit_{limited.kind}"
-            said = str(limited)
+            failure, rule = limited, f"rate_limit_{limited.kind}"
+            asked = max(1.0, (limited.retry_at - context.clock.now()).total_seconds())
         except Unavailable as error:
-            wait, rule, said = attempts.backoff_seconds(number + 1), "github_unavailable", str(error)
+            failure, rule = error, "github_unavailable"
         except GitError as error:
             if not error.is_passing:
                 raise
-            wait, rule, said = attempts.backoff_seconds(number + 1), "remote_unavailable", str(error)
-        else:
-            if number:
+            failure, rule = error, "remote_unavailable"
+        if failure is not None or attempt > 1:
+            outcome = outcome_of(OUTSIDE, attempt, failed=failure is not None)
+            recording.retried(desk, what, attempt, outcome, failure, began)
+        if failure is None:
+            if attempt > 1:
                 holds.lift(context.store, hold_scope(desk.run.run_id))
             return done
-        wait = max(1.0, wait)
+        wait = wait_seconds(OUTSIDE, attempt, f"{desk.run.run_id}/{what}", asked)
+        if wait is None:
+            break
         context.hold(
             Verdict(
                 control="outside",
                 rule_id=rule,
                 decision=Decision.hold,
                 scope=hold_scope(desk.run.run_id),
-                observed=f"{what}: {said}",
+                observed=f"{what}: {failure}",
                 retry_at=context.clock.now() + timedelta(seconds=wait),
             ),
             desk.run,
         )
         await context.sleep(wait)
         desk.require_wanted()
-    reason = f"{what}: GitHub or the network stayed ill: {said}"
+    reason = f"{what}: GitHub or the network stayed ill: {failure}"
     raise RunEnd(RunState.failed_retry, reason, rule="retry_exhausted", cause="infrastructure")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from agentd.agents.endpoints import credentials_of, families_of
 from agentd.model import Decision, Profile, Verdict
+from agentd.policy.gates import ENDS_RUN
 from agentd.run.desk import Desk, RunEnd
+from agentd.run.tools import ToolMeters
 from agentd.states import RunState
 from agentd.store.holds import profile_scope
 
@@ -34,6 +36,8 @@ class Notices:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._found: list[Notice] = []
+        self._ending: Verdict | None = None
+        self.meters = ToolMeters(desk)
 
     def __call__(self, notice: Notice) -> None:
         """Keep it, and make an Event of it."""
@@ -41,10 +45,27 @@ class Notices:
         self._found.append(notice)
         self._desk.context.decided(verdict, self._desk.run)
 
+    def is_news(self, verdict: Verdict) -> bool:
+        """Take in what the policy has decided; False where the run is being ended, by this rule or another one."""
+        if not ENDS_RUN.get(verdict.rule_id):
+            return True
+        is_first = self._ending is None
+        self._ending = self._ending or verdict
+        return is_first
+
     @property
     def is_over(self) -> bool:
-        """Whether the agent need not go on: there will be no further answer for it."""
-        return any(notice.kind in ("hard", "quota") for notice in self._found)
+        """Whether the agent need not go on: there will be no further answer for it, or the policy ends the run."""
+        if self._ending is None and (verdict := self.meters.over()) is not None and self.is_news(verdict):
+            self._desk.context.decided(verdict, self._desk.run)
+        return self._ending is not None or any(notice.kind in ("hard", "quota") for notice in self._found)
+
+    def require_allowed(self) -> None:
+        """Raises RunEnd when the policy ends the run, whatever the agent says of itself."""
+        if (verdict := self._ending) is not None:
+            limit = f" (limit: {verdict.limit})" if verdict.limit else ""
+            reason = f"the policy ended the run: {verdict.observed}{limit}"
+            raise RunEnd(RunState.halted, reason, rule=verdict.rule_id, detail=verdict.action, verdict=verdict)
 
     def require_none(self) -> None:
         """Raises RunEnd by the gravest notice there was, for an agent that did not do its part."""

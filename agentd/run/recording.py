@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from contextvars import ContextVar
+from datetime import datetime, timedelta
 from typing import Any
 
-from agentd.agents.events import AgentEvent, Denied, Outcome, ToolCall, ToolResult
+from agentd.agents.events import AgentEvent, Denied, Error, Final, Outcome, Retry, ToolCall, ToolResult, Usage
 from agentd.errors import ClaimLost, StoreError
 from agentd.model import Step, StepState, canonical_json, fingerprint_of, root_step_id, stage_step_id, step_id_of
+from agentd.policy.failures import classify
+from agentd.policy.retry import Outcome as RetryOutcome
 from agentd.run.desk import Desk, RunEnd
 from agentd.sandbox.redact import redact
 from agentd.store import steps
@@ -17,6 +20,10 @@ from agentd.store.steps import SUMMARY_CHARACTERS
 
 OPEN_CALLS = 1_000
 """Tool calls of one turn that may be without a result at the same time; older ones stay open."""
+
+
+_stage: ContextVar[str] = ContextVar("stage", default="")
+"""The Step of the stage that is under way, for what does not know its stage."""
 
 
 @contextmanager
@@ -34,16 +41,48 @@ def recorded_stage(desk: Desk, name: str) -> Iterator[None]:
             started_at=desk.context.clock.now(),
         ),
     )
+    token = _stage.set(step.step_id)
     try:
         yield
     except (ClaimLost, StoreError):
         raise
     except Exception as error:
         # A RunEnd is how a stage says it; the error that made it say so stands behind it.
-        cause = error.__context__ if isinstance(error, RunEnd) else error
-        _end(desk, step, "failed", str(error), cause)
+        cause, mode = (error.__context__, classify(error.rule)) if isinstance(error, RunEnd) else (error, None)
+        _end(desk, step.model_copy(update={"failure_mode": str(mode or "")}), "failed", str(error), cause)
         raise
+    finally:
+        _stage.reset(token)
     _end(desk, step, "ok", "")
+
+
+def retried(
+    desk: Desk, what: str, attempt: int, outcome: RetryOutcome, error: BaseException | None, began: datetime
+) -> None:
+    """A try of something that is tried again when it fails. The same try after a restart is another Step."""
+    run_id = desk.run.run_id
+    parent = _stage.get() or root_step_id(run_id)
+    number = steps.count(desk.context.telemetry, run_id, "retry_attempt", parent) + 1
+    made = _attempt(run_id, parent, what, number, attempt, outcome, began)
+    cause = type(error).__name__ if error is not None else ""
+    _written(desk, made.model_copy(update={"exception_class": cause, "ended_at": desk.context.clock.now()}))
+
+
+def _attempt(
+    run_id: str, parent: str, what: str, number: int, attempt: int, outcome: RetryOutcome, began: datetime
+) -> Step:
+    return Step(
+        step_id=step_id_of(run_id, parent, "retry_attempt", what, number),
+        run_id=run_id,
+        parent_id=parent,
+        kind="retry_attempt",
+        name=what,
+        attempt=attempt,
+        state="ok" if outcome == "success" else "failed",
+        summary=outcome,
+        started_at=began,
+        ended_at=began,
+    )
 
 
 def begin_turn(desk: Desk, stage: str) -> Step:
@@ -77,6 +116,7 @@ class ToolSteps:
         self._numbers: dict[str, int] = {}
         self._changed: dict[str, Step] = {}
         self._at = turn.started_at
+        self._tries, self._tried = 0, 0
 
     def feed(self, event: AgentEvent) -> None:
         """Take one event. Calls of one batch are told apart by a microsecond each, so that their order stays."""
@@ -88,11 +128,25 @@ class ToolSteps:
                 self._end(call, "ok" if ok else "failed", output)
             case Denied(id=call, reason=reason):
                 self._end(call, "denied", reason)
+            case Retry(attempt=attempt):
+                self._try(attempt, "transient_failure")
+            case Error() if self._tried:
+                self._try(self._tried + 1, "exhausted")
+            case Usage() | Final() if self._tried:
+                self._try(self._tried + 1, "success")
 
     def take(self) -> list[Step]:
         """What has changed since the last time."""
         changed, self._changed = list(self._changed.values()), {}
         return changed
+
+    def _try(self, attempt: int, outcome: RetryOutcome) -> None:
+        """A try of a model call, of one that failed at first."""
+        self._tries += 1
+        self._tried = attempt if outcome == "transient_failure" else 0
+        run_id, parent = self._turn.run_id, self._turn.step_id
+        step = _attempt(run_id, parent, "model call", self._tries, attempt, outcome, self._at)
+        self._changed[step.step_id] = step
 
     def _begin(self, call: ToolCall) -> None:
         name = call.name[:200]

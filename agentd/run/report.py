@@ -6,6 +6,7 @@ from agentd.github.text import fence, neutralise_mentions, one_line
 from agentd.run.desk import Desk
 from agentd.sandbox.redact import redact
 from agentd.states import RunState
+from agentd.trace.spans import trace_id_of
 
 STICKY = "status"
 """Key of the one comment per issue that agentd keeps up to date."""
@@ -87,9 +88,16 @@ def pull_body(desk: Desk, verify_output: str) -> str:
             neutralise_mentions(task.rollback_note),
             "",
             f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}{_sandbox(desk)}",
+            _trace(desk),
         ]
     )
     return redact(body, desk.secrets)
+
+
+def _trace(desk: Desk) -> str:
+    """The run's trace, known before it is written."""
+    trace_id, link = trace_id_of(desk.run.run_id), desk.context.settings.tracing.link
+    return f"Trace [{trace_id}]({link.replace('{trace_id}', trace_id)})" if link else f"Trace `{trace_id}`"
 
 
 def _sandbox(desk: Desk) -> str:

@@ -131,7 +131,7 @@ async def _carry(desk: Desk) -> Result:
 async def _agent_until_publishable(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
     """The agent's turns: after work that is not accepted it hears why and has another one, so often as is allowed."""
     settings, order, session = desk.context.settings, desk.order.prompt, None
-    controls, rounds = settings.run_controls.for_rounds(settings.max_fix_rounds), []
+    controls, rounds = desk.context.run_controls.for_rounds(settings.max_fix_rounds), []
     prompt = with_conflict(order, began["conflicts"], began["told"]) if began["conflicts"] else order
     for turn in range(settings.max_fix_rounds + 1):
         made = await _step(f"agent-{turn}", _turn, desk, work.began, work.commit, turn, prompt, session)

@@ -176,6 +176,18 @@ steps = Table(
 )
 """Stages, agent turns, tool calls and retries of runs. Model calls are rows of `spend`, decisions Events."""
 
+exports = Table(
+    "exports",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("done", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("retry_at", Text),
+    sqlite_with_rowid=False,
+)
+"""What was made of a run after its end: `evidence`, and its trace for each sink. `done` also when it was given up."""
+
 etags = Table(
     "etags",
     metadata,

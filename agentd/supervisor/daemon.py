@@ -22,12 +22,14 @@ from agentd.run.desk import OVERDUE
 from agentd.run.executor import executor_id
 from agentd.run.process import tree_is_gone
 from agentd.store import executors, runs
+from agentd.store.checkpoints import checkpoint, folder_of, written_at
 from agentd.store.connection import bind, open_store
-from agentd.store.projections import project
+from agentd.store.projections import EventFiles, project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
 from agentd.supervisor.process import NUDGE
+from agentd.supervisor.records import make_records
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -101,8 +103,10 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
             while not stop.asked:
                 try:
                     told(await tick(context, memory))
-                    project(context.store, context.settings.state_dir, context.settings.log_dir)
+                    _project(context)
                     _clean_up(context, memory, remote=True)
+                    await asyncio.to_thread(_checkpoint, context)
+                    _record(context, memory)
                     await _rest(context, memory, stop)
                 except StoreError as error:
                     await _without_store(context, memory, error, stop)
@@ -123,6 +127,7 @@ async def work(context: Context, told: Callable[[str], None]) -> None:
                         told(f"carry {run_id}")
                     _heed(context)
                     _clean_up(context, memory, remote=False)
+                    _record(context, memory)
                     await host.rest(not context.carried)
                     await _pause(stop, WORKER_SECONDS)
                 except StoreError as error:
@@ -142,7 +147,10 @@ async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
                 await memory.lead.give_back()
             if not context.carried:
                 executors.leave(context.store, context.executor)
-            project(context.store, context.settings.state_dir, context.settings.log_dir)
+            if memory.recording is not None:
+                await memory.recording
+            await asyncio.to_thread(_records, context)
+            _project(context)
 
 
 async def _without_store(context: Context, memory: Memory, error: StoreError, stop: Stop) -> None:
@@ -216,6 +224,37 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
         _heed(context)
         await asyncio.to_thread(memory.host.beat)
         await memory.host.go_on()
+
+
+def _project(context: Context) -> None:
+    """Bring the files up to the store that other programs read."""
+    ledger = context.settings.ledger
+    files = EventFiles(context.settings.events, int(ledger.events_max_mib * (1 << 20)), ledger.events_kept)
+    project(context.store, context.settings.state_dir, files)
+
+
+def _record(context: Context, memory: Memory) -> None:
+    """Evidence and traces of runs that have ended, beside everything else."""
+    if memory.recording is None or memory.recording.done():
+        memory.recording = asyncio.create_task(asyncio.to_thread(_records, context))
+
+
+def _records(context: Context) -> None:
+    try:
+        make_records(context)
+    except AgentdError as error:  # of the store; it is told where it keeps work from being done
+        print(f"agentd: evidence and traces: {error}", file=sys.stderr, flush=True)
+
+
+def _checkpoint(context: Context) -> None:
+    """Sign from time to time how far the ledger has come, restarts or not."""
+    minutes, folder = context.settings.ledger.checkpoint_minutes, folder_of(context.settings.state_dir)
+    if not minutes or 0 <= context.clock.now().timestamp() - written_at(folder) < minutes * 60:
+        return
+    try:
+        checkpoint(context.store, folder)
+    except (AgentdError, OSError) as error:
+        print(f"agentd: checkpoint of the ledger: {error}", file=sys.stderr, flush=True)
 
 
 def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:

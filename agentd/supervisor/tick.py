@@ -47,6 +47,7 @@ class Memory:
     host: Host | None = None
     lead: Lead | None = None
     cleaning: asyncio.Task[None] | None = None
+    recording: asyncio.Task[None] | None = None
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     """why each task waited at the last tick: rule and what was observed"""
 

@@ -32,6 +32,8 @@ SOURCES = Path(agentd.__file__).parent
         ("budget_day_usd", (), (), FailureMode.budget_exhausted),
         ("agent_interrupted", (), (), FailureMode.lease_lost),
         ("model_failed", (), (), FailureMode.upstream_unavailable),
+        ("model_failed", (), ("transient_failure", "exhausted"), FailureMode.retry_exhaustion),
+        ("model_credential", (), ("exhausted",), FailureMode.upstream_unavailable),
         ("branch_moved", (), (), FailureMode.publish_conflict),
         ("verify_failed", (), (), None),
         ("never heard of", (), (), FailureMode.catalogued_unhandled),
@@ -47,6 +49,7 @@ def test_why_it_ended() -> None:
     assert terminal_reason("cycle_detection") is TerminalReason.policy_denial_terminal
     assert terminal_reason("agent_silent") is TerminalReason.failure_mode_terminal
     assert terminal_reason("agent_silent", used_up=True) is TerminalReason.retry_exhausted
+    assert terminal_reason("model_failed", FailureMode.retry_exhaustion) is TerminalReason.retry_exhausted
     assert terminal_reason("cancelled") is TerminalReason.cancelled
 
 
@@ -66,6 +69,8 @@ def test_every_end_of_a_run_names_a_rule_of_the_catalogue() -> None:
                 continue
             ends += 1
             [rule] = [each.value for each in call.keywords if each.arg == "rule"]
+            state = getattr(call.args[0], "attr", None)
             if isinstance(rule, ast.Constant):
                 assert rule.value in ENDINGS, f"{path.name}: {rule.value}"
+                assert state == ENDINGS[rule.value].state, f"{path.name}: {rule.value} ends in {state}"
     assert ends > 35

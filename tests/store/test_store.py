@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from agentd.errors import ClaimLost, StoreError, UndeclaredTransition
 from agentd.model import Decision, Event, Run, Verdict
 from agentd.states import RunState
 from agentd.store import attempts, claims, holds, ledger, runs, spending, steps, verdicts
 from agentd.store.connection import Store, open_store, scratch_copy
-from agentd.store.projections import project
 from tests.conftest import TurnedClock
 
 LEASE = 90.0
 
 
-def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") -> Run:
+def a_run(
+    store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01", order: dict[str, object] | None = None
+) -> Run:
     now = store.clock.now()
     with store.write() as connection:
         attempt = attempts.charge(store, connection, task_id, run_id)
@@ -36,7 +36,7 @@ def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") 
             started_at=now,
             updated_at=now,
         )
-        runs.add_run(store, connection, run, {"task": 1})
+        runs.add_run(store, connection, run, order or {"task": 1})
     return run
 
 
@@ -157,37 +157,6 @@ def test_a_changed_hold_is_news_and_an_unchanged_one_is_not(store: Store) -> Non
     ]
     assert holds.lift(store, "P0-01")
     assert not holds.lift(store, "P0-01")
-
-
-def test_the_ledger_refuses_changes_and_names_those_made_behind_its_back(store: Store) -> None:
-    for number in range(5):
-        ledger.append(store, an_event(store, number))
-    for statement in ("UPDATE events SET body = 'x' WHERE seq = 3", "DELETE FROM events WHERE seq = 3"):
-        with pytest.raises((StoreError, DBAPIError), match="append-only"), store.write() as connection:
-            connection.execute(text(statement))
-    assert list(ledger.problems(store)) == []
-    with store.write() as connection:
-        connection.execute(text("DROP TRIGGER events_no_update"))
-        connection.exec_driver_sql("UPDATE events SET body = replace(body, 'run_failed', 'pr_opened') WHERE seq = 3")
-    assert list(ledger.problems(store)) == ["sequence 3: changed, or moved from another place"]
-
-
-def test_projections_follow_the_store_and_are_repaired(store: Store, tmp_path: Path) -> None:
-    log, state = tmp_path / "logs", tmp_path / "state"
-    a_run(store)
-    ledger.append(store, an_event(store, 1))
-    project(store, state, log)
-    ledger.append(store, an_event(store, 2))
-    with (log / "events.jsonl").open("a") as file:
-        file.write('{"torn')
-    project(store, state, log)
-    lines = [json.loads(line) for line in (log / "events.jsonl").read_text().splitlines()]
-    assert [line["data"]["n"] for line in lines] == [1, 2]
-    record = json.loads((state / "runs.json").read_text())[0]
-    assert (record["status"], record["task_id"], record["branch"]) == ("running", "P0-01", "agent/P0-01")
-    (log / "events.jsonl").unlink()
-    project(store, state, log)
-    assert len((log / "events.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_scratch_copy_takes_changes_that_the_store_never_sees(store: Store) -> None:

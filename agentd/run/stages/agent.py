@@ -14,6 +14,7 @@ from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Step
+from agentd.policy.retry import waits_seconds
 from agentd.run import recording
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
@@ -21,6 +22,7 @@ from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
 from agentd.run.watching import Reader
 from agentd.states import RunState
+from agentd.trace.spans import traceparent
 
 TAIL_BYTES = 8_000
 SESSION = re.compile(r"[\w.:/@+-]{1,200}")
@@ -53,6 +55,7 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
         {"exit_code": ended.exit_status, "outcome": outcome["kind"], "ended": ended.ended},
         status="ok" if outcome["kind"] == "success" else "failed",
     )
+    notices.require_allowed()
     if outcome["kind"] not in ("success", "no_change"):
         notices.require_none()
     _require_good(desk, ended, outcome)
@@ -88,15 +91,17 @@ async def _start(
                 found=found,
                 sandboxed=inside.spec is not None,
                 hook=inside.doors.hook,
+                waits_seconds=waits_seconds(context.policy.document.retry, f"{desk.run.run_id}/{name}"),
                 endpoint=inside.door.endpoint if inside.door is not None else {},
             )
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
                 inside.write(path, text)
+            turn = recording.begin_turn(desk, name)
             program = Program(
                 name,
                 launch.argv,
-                launch.env,
+                {**launch.env, "TRACEPARENT": traceparent(desk.run.run_id, turn.step_id)},
                 inside.workspace,
                 limit_seconds,
                 settings.max_output_bytes,
@@ -117,7 +122,7 @@ async def _start(
                     "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
-            return await _watched(desk, contained, name, notices)
+            return await _watched(desk, contained, turn, notices)
     except ConfigurationError as error:
         raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     except OSError as error:
@@ -126,11 +131,11 @@ async def _start(
         ) from None
 
 
-async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> tuple[Ended, Reader]:
+async def _watched(desk: Desk, program: Program, turn: Step, notices: Notices) -> tuple[Ended, Reader]:
     """Run the program; its output is read meanwhile, and to its end."""
     over = asyncio.Event()
-    output_of(desk.run_dir, name).unlink(missing_ok=True)  # of a process that was interrupted
-    reader = _reader(desk, name, recording.begin_turn(desk, name))
+    output_of(desk.run_dir, program.name).unlink(missing_ok=True)  # of a process that was interrupted
+    reader = _reader(desk, program.name, turn)
     reading = asyncio.create_task(reader.follow(over))
     try:
         ended = await supervise(desk, program, desk.log_path, lambda: notices.is_over)

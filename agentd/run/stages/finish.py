@@ -117,9 +117,9 @@ def _record(desk: Desk, state: RunState, end: RunEnd) -> str:
     """Record the end with its verdict and its place in the failure catalogue; for people: rule, mode and reason."""
     context, run = desk.context, desk.run
     context.decided(end.verdict or _verdict(desk, state, end), run, once=True)
-    mode = classify(end.rule, *run_record(context.store, run.run_id)) or ""
-    reason = terminal_reason(end.rule, used_up=state is not end.state)
-    desk.move(state, reason=end.reason, failure_mode=str(mode), terminal_reason=str(reason))
+    mode = classify(end.rule, *run_record(context.store, run.run_id))
+    reason = terminal_reason(end.rule, mode, used_up=state is not end.state)
+    desk.move(state, reason=end.reason, failure_mode=str(mode or ""), terminal_reason=str(reason))
     data = {"reason": state.value, "message": end.reason, "rule_id": end.rule, "terminal_reason": str(reason)}
     context.emit("run_failed", run, data | ({"failure_mode": str(mode)} if mode else {}), status="failed")
     return f"Ended by the rule `{end.rule}`: {f'`{mode}`, ' if mode else ''}`{reason}`."
