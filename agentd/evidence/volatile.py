@@ -70,8 +70,8 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     take_in(root_step_id(record.run.run_id))
     shas = {name: SHA if getattr(record.run, name) else "" for name in ("base_sha", "head_sha")}
     run = record.run.model_copy(update={"run_id": name, "started_at": begin, "executor": "", **shas})
-    return replace(
-        record, run=run, ended_at=clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events), reported=()
+    return RunRecord(
+        run, record.task, record.repo, clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events)
     )
 
 
