@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import func, or_, select
 
 from agentd.doctor.examine import examine
-from agentd.doctor.finding import LEVELS
 from agentd.doctor.visit import Visit
 from agentd.errors import GitError
 from agentd.git.mirror import known_mirror
@@ -26,6 +25,7 @@ from agentd.web.overview import brief
 from agentd.web.source import NotHere, Source
 
 MOST_ROWS = 200
+URGENT = ("fail", "warn", "ok")
 FINDING = ("code", "level", "title", "message", "remediation", "subject", "evidence")
 MOST_CHARACTERS = 400_000
 """of a diff"""
@@ -153,7 +153,7 @@ def diff(source: Source, run_id: str) -> str:
 def doctor(source: Source) -> dict[str, Any]:
     """The doctor's findings, those that need somebody first."""
     visit = Visit(source.loaded, source.environ, source.folder, source.loaded.file, smoke=False)
-    found = sorted(examine(visit), key=lambda finding: -LEVELS.index(finding.level))
+    found = sorted(examine(visit), key=lambda finding: URGENT.index(finding.level))
     return {"findings": [{name: getattr(each, name) for name in FINDING} for each in found]}
 
 

@@ -26,7 +26,7 @@ BRIEF = (
 
 def state(source: Source) -> dict[str, Any]:
     """Everything that the front shows. Raises StoreError."""
-    found = status(source.settings, source.clock)
+    found = status(source.settings, source.environ, source.clock)
     with glance(source.settings.database_url, source.settings.state_dir, source.clock) as look:
         today = source.clock.now().date()
         found |= {

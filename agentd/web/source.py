@@ -12,6 +12,7 @@ from typing import Any
 from agentd.agents.environment import secret_values
 from agentd.clock import Clock
 from agentd.config import Settings
+from agentd.doctor.report import without_any
 from agentd.errors import AgentdError
 from agentd.loading import Loaded
 from agentd.sandbox.redact import redact
@@ -58,7 +59,7 @@ class Source:
     def cleaned(self, value: Any) -> Any:
         """A JSON value without secrets."""
         text, secrets = json.dumps(value, ensure_ascii=False), self.secrets
-        return value if redact(text, secrets) == text else _cleaned(value, secrets)
+        return value if redact(text, secrets) == text else without_any(value, secrets)
 
     def log_of(self, run_id: str) -> Path:
         """The log of a run's programs, on the host that carries it."""
@@ -67,11 +68,3 @@ class Source:
     def run_dir(self, run_id: str) -> Path:
         """Files of a run, on the host that carries it."""
         return self.settings.state_dir / "runs" / run_id
-
-
-def _cleaned(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        return redact(value, secrets)
-    if isinstance(value, dict):
-        return {redact(str(key), secrets): _cleaned(each, secrets) for key, each in value.items()}
-    return [_cleaned(each, secrets) for each in value] if isinstance(value, list | tuple) else value
