@@ -12,7 +12,7 @@ from typing import Any
 from agentd.agents.environment import secret_values
 from agentd.clock import Clock
 from agentd.config import Settings
-from agentd.doctor.report import without_any
+from agentd.doctor.secrecy import without_any
 from agentd.errors import AgentdError
 from agentd.loading import Loaded
 from agentd.sandbox.redact import redact
