@@ -160,6 +160,9 @@ class Profile(Frozen):
     request_extra: dict[str, Any] = Field(default_factory=dict)
     """JSON that the gateway merges into every request to a model; it wins over what the agent asks for."""
 
+    telemetry: bool = False
+    """Its agent may tell what it does in spans of its own, which become part of the run's trace. Claude Code does."""
+
     @property
     def revision(self) -> str:
         """First 12 hex digits of the sha256 of the canonical JSON: two profiles differ iff their revisions do."""

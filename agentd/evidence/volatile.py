@@ -7,7 +7,6 @@ by the clock. What is left to the files themselves stands in KEYS.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from agentd.model import Event, Step, root_step_id, step_id_of
@@ -28,7 +27,8 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
 
     A stage's agent comes first, then its model calls, tool calls, retries and decisions, each kind in its own order:
     how they fall between each other is up to the machine. Tokens that nobody has told count for none: they were guessed
-    from what was sent. A copy of what it is given; nothing is written.
+    from what was sent. What agents say of themselves has ids of their own and is left out. It is a copy of what it is
+    given; nothing is written.
     """
     clock = _Clock()
     begin = clock.tick()
@@ -70,7 +70,9 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     take_in(root_step_id(record.run.run_id))
     shas = {name: SHA if getattr(record.run, name) else "" for name in ("base_sha", "head_sha")}
     run = record.run.model_copy(update={"run_id": name, "started_at": begin, "executor": "", **shas})
-    return replace(record, run=run, ended_at=clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events))
+    return RunRecord(
+        run, record.task, record.repo, clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events)
+    )
 
 
 _RANK = {

@@ -23,6 +23,8 @@ from agentd.policy.allowlist import CommandRules, parse_allow_list
 from agentd.run.desk import Desk
 from agentd.run.model_access import PORT, ModelDoor, model_door
 from agentd.run.process import RUN_VARIABLE, Program
+from agentd.run.telemetry import PORT as TELEMETRY_PORT
+from agentd.run.telemetry import TelemetryDoor
 from agentd.run.views import run_inside, spec_of
 from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.installations import installation
@@ -79,6 +81,8 @@ class Enclosure:
     doors: Doors = field(default_factory=Doors)
     door: ModelDoor | None = None
     """the way to the gateway; None for what speaks to no model, or does so directly"""
+    telemetry: str = ""
+    """where the agent may send spans of its own; empty for nowhere"""
 
     def write(self, path: Path, text: str) -> None:
         """Write a file in the home, given as it is seen inside, readable by the owner only.
@@ -145,11 +149,15 @@ async def enclosed(
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     limits = limits_of(context.settings)
     door = model_door(desk, agent) if agent is not None else None
+    telling = TelemetryDoor(desk) if agent is not None and profile.telemetry else None
     async with AsyncExitStack() as stack:
         if not desk.is_sandboxed:
             if door is not None:
                 await stack.enter_async_context(door.opened())
-            yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door)
+            if telling is not None:
+                await stack.enter_async_context(telling.opened())
+            told = telling.endpoint if telling is not None else ""
+            yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door, telemetry=told)
             return
         spec = _spec(desk, place, home, programs, needs)
         environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
@@ -160,11 +168,14 @@ async def enclosed(
             reach = replace(reach, gates=meters.gates, meters=meters, leads_to=leads, scope=meters.scope)
         if door is not None:
             reach = replace(reach, services={PORT: door.opened})
+        if telling is not None:
+            reach = replace(reach, services={**reach.services, TELEMETRY_PORT: telling.opened})
         teller = Teller(desk, agent.is_news if agent is not None else None)
         doors = await stack.enter_async_context(open_doors(desk.run_dir / f"doors-{home.name}", reach, teller))
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
-        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors, door)
+        told = telling.endpoint if telling is not None else ""
+        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors, door, told)
 
 
 def _is_judged(desk: Desk) -> bool:

@@ -176,6 +176,20 @@ steps = Table(
 )
 """Stages, agent turns, tool calls and retries of runs. Model calls are rows of `spend`, decisions Events."""
 
+reported_spans = Table(
+    "reported_spans",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("span_id", Text, primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("attributes", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What agents have said of themselves (agentd.trace.receiving)."""
+
 exports = Table(
     "exports",
     metadata,

@@ -61,9 +61,10 @@ def count(store: Store, run_id: str, kind: StepKind, parent_id: str) -> int:
 
 
 def forget(store: Store, run_id: str) -> None:
-    """Remove the steps of a run whose files go too."""
+    """Remove the steps of a run whose files go too, and what its agent has said of them."""
     with store.write() as connection:
-        connection.execute(delete(schema.steps).where(schema.steps.c.run_id == run_id))
+        for table in (schema.steps, schema.reported_spans):
+            connection.execute(delete(table).where(table.c.run_id == run_id))
 
 
 def _upsert(store: Store) -> Insert:

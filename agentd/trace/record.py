@@ -9,6 +9,7 @@ from agentd.states import ACTIVE, RunState
 from agentd.store import runs, spending, steps
 from agentd.store.connection import Store
 from agentd.store.ledger import numbered_events_of
+from agentd.store.reported import reported_of
 from agentd.trace.spans import RunRecord
 
 
@@ -27,6 +28,7 @@ def record_of(store: Store, run_id: str, repo: str) -> RunRecord:
         tuple(found),
         tuple(spending.calls_of(store, run_id)),
         tuple(numbered_events_of(store, run_id)),
+        tuple(reported_of(store, run_id)),
     )
 
 

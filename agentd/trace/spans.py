@@ -6,11 +6,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from agentd.model import Decision, Event, Run, Step, StepKind, Task, root_step_id, step_id_of
 from agentd.states import ACTIVE, BLOCKED_ENDS, RETRY_ENDS
+from agentd.store.reported import Reported
 from agentd.store.spending import Call
 from agentd.trace import names
 
@@ -72,6 +73,8 @@ class RunRecord:
     calls: tuple[Call, ...] = ()
     events: tuple[tuple[int, Event], ...] = ()
     """with their sequence numbers"""
+    reported: tuple[Reported, ...] = ()
+    """what the agent has said of itself"""
 
 
 def trace_id_of(run_id: str) -> str:
@@ -91,6 +94,7 @@ def spans_of(record: RunRecord) -> list[Span]:
     spans += [_of_step(record, step, place) for step in record.steps]
     spans += _of_calls(record, place)
     spans += _of_verdicts(record, place)
+    spans += _reported(record, place)
     verified = [(seq, event) for seq, event in record.events if event.event_type == "verify_finished"]
     for _, event in verified:
         at, parent = _ns(event.timestamp), place.stage_at(event.timestamp)
@@ -268,6 +272,29 @@ def _of_verdicts(record: RunRecord, place: Places) -> Iterable[Span]:
             record, span_id, parent, name, "policy_check", (at, at), attributes, status=status,
             message=reason if denies else "",
         )  # fmt: skip
+
+
+def _reported(record: RunRecord, place: Places) -> Iterable[Span]:
+    """The agent's own spans, told apart from what agentd knows itself. They hang on it, whatever they say."""
+    steps = {step.step_id for step in record.steps} | {root_step_id(record.run.run_id)}
+    parents = {each.span_id: each.parent_id for each in record.reported if each.span_id not in steps}
+
+    def hangs(span_id: str) -> bool:
+        for _ in parents:
+            if span_id in steps or span_id not in parents:
+                break
+            span_id = parents[span_id]
+        return span_id in steps
+
+    for each in record.reported:
+        if each.span_id in steps:
+            continue
+        begun = datetime.fromtimestamp(each.start_ns // 1_000_000_000, UTC)
+        begun += timedelta(microseconds=each.start_ns % 1_000_000_000 // 1000)
+        parent = each.parent_id if hangs(each.parent_id) else place.at(begun)
+        attributes = {**each.attributes, names.AGENT_OWN: True, names.RUN_ID: record.run.run_id}
+        trace_id = trace_id_of(record.run.run_id)
+        yield Span(trace_id, each.span_id, parent, each.name, "internal", each.start_ns, each.end_ns, attributes)
 
 
 def _with_evaluation(span: Span, event: Event, at_ns: int) -> Span:

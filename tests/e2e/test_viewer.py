@@ -100,7 +100,7 @@ def test_a_viewer_reads_the_trace_of_a_real_agents_run(
             "ANTHROPIC_API_KEY": "practice-key",
         }
         there = Installation(hub, folder, environ)
-        configure(there, agent, f'tracing = {{sinks = ["otlp"], endpoint = "{viewer}"}}')
+        configure(there, agent, f'tracing = {{sinks = ["otlp"], endpoint = "{viewer}"}}', telemetry=True)
         there.issue("Greet the world", "greeting.py must print the greeting.")
         [run] = there.once(timeout=400)["runs"]
     assert run["state"] == "in_review", run["reason"]
@@ -108,6 +108,7 @@ def test_a_viewer_reads_the_trace_of_a_real_agents_run(
     names = {span["name"] for span in spans}
     assert {"invoke_workflow implement-issue", "stage agent-0", "stage verify-0", "invoke_agent build"} <= names
     assert any(name.startswith("chat ") for name in names) and any(name.startswith("execute_tool ") for name in names)
+    assert {"claude_code.interaction", "claude_code.llm_request", "claude_code.tool"} <= names
     ids = {span["context"]["span_id"]: span for span in spans}
     roots = [span for span in spans if not span.get("parent_id")]
     assert [root["name"] for root in roots] == ["invoke_workflow implement-issue"]

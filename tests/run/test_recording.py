@@ -173,3 +173,26 @@ def test_a_stage_says_how_it_ended_and_which_error_made_it_end(desk: Desk) -> No
         "verify-0": ("failed", "OSError", "catalogued_unhandled", "the host: disk full"),
         "hand_over": ("open", "", "", ""),
     }
+
+
+async def test_an_agents_own_spans_come_in_over_http(desk: Desk) -> None:
+    import aiohttp
+
+    from agentd.run.telemetry import TelemetryDoor
+    from agentd.store.reported import reported_of
+    from tests.trace.test_receiving import a_body, a_span
+
+    desk = replace(desk, order=desk.order.model_copy(update={"profile": Profile(name="c", adapter="claude")}))
+    door = TelemetryDoor(desk)
+    async with door.opened(), aiohttp.ClientSession() as session:
+
+        async def post(path: str, body: bytes) -> int:
+            async with session.post(f"{door.endpoint}/v1/{path}", data=body) as answer:
+                return answer.status
+
+        assert await post("traces", a_body(a_span(), a_span("secret.plan"))) == 200
+        assert await post("traces", b"nonsense") == 400
+        assert await post("traces", b" " * (5 << 20)) == 413
+        assert await post("logs", b"{}") == 200
+        assert await post("anything", b"{}") == 404
+    assert [span.name for span in reported_of(desk.context.store, RUN)] == ["claude_code.tool"]

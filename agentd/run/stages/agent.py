@@ -93,6 +93,7 @@ async def _start(
                 hook=inside.doors.hook,
                 waits_seconds=waits_seconds(context.policy.document.retry, f"{desk.run.run_id}/{name}"),
                 endpoint=inside.door.endpoint if inside.door is not None else {},
+                telemetry=inside.telemetry,
             )
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
