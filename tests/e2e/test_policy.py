@@ -61,6 +61,22 @@ def shown(here: Installation, run: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def spans(here: Installation, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The attributes of each span of the run's trace, the root first."""
+    path = here.folder / ".agentd" / "state" / "runs" / run["run_id"] / "evidence" / "trace.json"
+    [resource] = json.loads(path.read_text())["resourceSpans"]
+    [scope] = resource["scopeSpans"]
+    found = [{a["key"]: next(iter(a["value"].values())) for a in span["attributes"]} for span in scope["spans"]]
+    return sorted(found, key=lambda each: "agent.terminal_reason" not in each)
+
+
+def denials(here: Installation, run: dict[str, Any]) -> set[str]:
+    """Rules of the deny spans."""
+    return {
+        str(each["agent.policy.rule_id"]) for each in spans(here, run) if each.get("agent.policy.decision") == "deny"
+    }
+
+
 def test_denied_calls_are_events_and_the_agent_goes_on(here: Installation, model: ScriptedModel) -> None:
     script = [
         call("list_files"),
@@ -80,6 +96,7 @@ def test_denied_calls_are_events_and_the_agent_goes_on(here: Installation, model
     assert {rule: (event["data"]["verdict"], event["status"]) for rule, event in found.items()} == dict.fromkeys(
         ("tool_registry", "arg_schema", "url_allowlist", "sandbox_path", "command_policy"), ("deny", "failed")
     )
+    assert denials(here, run) == set(found)
     said = {rule: json.dumps(event["data"]) for rule, event in found.items()}
     assert "registry_match=denied" in said["tool_registry"] and "list_files" in said["tool_registry"]
     assert "/path: 3 is not of type" in said["arg_schema"]
@@ -127,6 +144,9 @@ def test_what_ends_a_run_is_an_event_a_comment_and_its_end(
     assert (event["data"]["verdict"], event["status"], event["run_id"]) == ("halt", "failed", run["run_id"])
     ended = shown(here, run)
     assert (ended["failure_mode"], ended["terminal_reason"]) == (mode, reason)
+    root = spans(here, run)[0]
+    assert (root["agent.failure_mode"], root["agent.terminal_reason"]) == (mode, reason)
+    assert rule in denials(here, run)
     [comment] = here.stickies(1)
     assert said in comment and f"`{rule}`: `{mode}`, `{reason}`" in comment
     assert here.labels(1) == {"agent-ready", "status:blocked"}
@@ -190,6 +210,8 @@ def test_a_run_that_goes_nowhere_is_halted(
     [event] = [event for event in decided(here) if event["data"]["rule_id"] == rule]
     [comment] = here.stickies(1)
     assert event["data"]["verdict"] == ("halt" if state == "halted" else "block")
+    assert (rule in denials(here, run)) or state != "halted"
+    assert spans(here, run)[0]["agent.terminal_reason"] == shown(here, run)["terminal_reason"]
     assert ("<!-- keel.run-control-halt.v1 -->\n\n## Run control halt" in comment) == (state == "halted")
     assert f"Ended by the rule `{rule}`" in comment
     assert shown(here, run)["terminal_reason"] in ("policy_denial_terminal", "loop_budget", "not_accepted")
