@@ -7,8 +7,11 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,8 +186,15 @@ def _last(agent: str, step: dict[str, Any]) -> dict[str, Any]:
     return {"shell": SUBMIT} if agent == "mini" and "text" in step else step
 
 
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder that is not in /tmp: codex keeps no helper programs there, and policies let agents write there."""
+    with tempfile.TemporaryDirectory(prefix="agentd-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def make_rig(agent: str, folder: Path, model: ScriptedModel) -> Rig:
-    """A rig in an empty folder, which must not be in /tmp: codex keeps no helper programs there."""
+    """A rig in an empty folder, see `new_folder`."""
     program(agent)
     rig = Rig(agent, folder, model)
     (rig.folder / "home").mkdir()

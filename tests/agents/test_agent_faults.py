@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from agentd.practice.model import ScriptedModel
 from tests.agents.real import AGENTS as ALL
-from tests.agents.real import ROOT, Ran, make_rig
+from tests.agents.real import Ran, make_rig, new_folder
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(900)]
 
@@ -63,11 +62,8 @@ AT_ONCE = {"deepagents": 1}
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    # Not in /tmp, where codex refuses to keep its helper programs.
-    runs = ROOT / ".agents" / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runs, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with new_folder() as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("agent", AGENTS)

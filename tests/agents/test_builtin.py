@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +109,20 @@ def test_what_a_tool_cannot_do_is_the_models_to_read(rig: Rig, what: str) -> Non
     assert (rig.workspace / "a.txt").read_text() == "one\ntwo\ntwo\n"
 
 
-async def test_the_policy_is_asked_before_a_command_and_a_write(rig: Rig) -> None:
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A file that is not there, neither in the workspace nor in /tmp, where the policy lets agents write."""
+    with tempfile.TemporaryDirectory(prefix="agentd-", dir="/var/tmp") as folder:
+        yield Path(folder) / "outside"
+
+
+async def test_the_policy_is_asked_before_a_command_and_a_write(rig: Rig, outside: Path) -> None:
     doors, rules = rig.folder / "doors", CommandRules(parse_allow_list("ls,cat"))
     rig.hook = (sys.executable, "-I", "-S", str(doors / "policy_hook.py"), str(doors / "policy.sock"))
     script = [
         {"shell": "touch denied"},
-        call("write_file", path=str(rig.folder / "outside"), content="x"),
-        call("edit_file", path="../outside", old="x", new="y"),
+        call("write_file", path=str(outside), content="x"),
+        call("edit_file", path=os.path.relpath(outside, rig.workspace), old="x", new="y"),
         {"shell": "ls"},
         call("read_file", path="a.txt"),
         REPORT,
@@ -123,10 +132,10 @@ async def test_the_policy_is_asked_before_a_command_and_a_write(rig: Rig) -> Non
     assert outcome.kind == "success"
     assert [event["denied"] for event in rig.data("tool_result")] == [True, True, True, False, False, False]
     assert sum(isinstance(event, Denied) for event in events) == 3
-    assert not (rig.workspace / "denied").exists() and not (rig.folder / "outside").exists()
+    assert not (rig.workspace / "denied").exists() and not outside.exists()
     rig.hook = ()
     rig.run(script)
-    assert (rig.workspace / "denied").exists() and (rig.folder / "outside").exists(), "it was the policy"
+    assert (rig.workspace / "denied").exists() and outside.exists(), "it was the policy"
 
 
 @pytest.mark.parametrize("hook", [("/no/such",), ("false",), ("echo", "not json"), ("echo", '{"a": 1}')])

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,17 +15,15 @@ from agentd.agents import Launch, codex_app_server, opencode
 from agentd.agents import claude as claude_adapter
 from agentd.agents.driving import SOURCES
 from agentd.practice.model import ScriptedModel
-from tests.agents.real import AGENTS, ROOT, Rig, make_rig
+from tests.agents.real import AGENTS, Rig, make_rig, new_folder
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop")
 
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    place = ROOT / ".agents" / "runs"
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder, ScriptedModel() as model:
-        made = make_rig(request.param, Path(folder), model)
+    with new_folder() as folder, ScriptedModel() as model:
+        made = make_rig(request.param, folder, model)
         for name, text in hostile(made.folder / "owned").items():
             path = made.workspace / name
             path.parent.mkdir(parents=True, exist_ok=True)

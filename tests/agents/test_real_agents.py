@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentd.agents.events import Denied, ToolCall
 from agentd.practice.model import ScriptedModel
-from tests.agents.real import AGENTS, ROOT, Rig, make_rig
+from tests.agents.real import AGENTS, Rig, make_rig, new_folder
 
 pytestmark = pytest.mark.real_agents
 
@@ -36,11 +34,8 @@ def of(*agents: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(params=AGENTS)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    # Not in /tmp, where codex refuses to keep its helper programs.
-    place = ROOT / ".agents" / "runs"
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder, ScriptedModel() as model:
-        yield make_rig(request.param, Path(folder), model)
+    with new_folder() as folder, ScriptedModel() as model:
+        yield make_rig(request.param, folder, model)
 
 
 def test_it_edits_a_file_and_says_so(rig: Rig) -> None:
