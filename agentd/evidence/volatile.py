@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
-from agentd.model import Event, Step, root_step_id, step_id_of
+from agentd.model import Decision, Event, Step, root_step_id, step_id_of
 from agentd.store.spending import Call
 from agentd.trace.spans import Places, RunRecord
 
@@ -18,6 +18,8 @@ KEYS = frozenset({"timestamp", "wall_clock_seconds", "code", "ledger"})
 BEGIN = datetime(2025, 5, 6, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
 RUN_ID = "<run>"
+UNANSWERED = 499
+"""Status of a model call whose client went away."""
 SHA = "0" * 40
 """For commits: they have times in them."""
 
@@ -26,9 +28,10 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     """The same record under a name, each of its parts a millisecond after the one before.
 
     A stage's agent comes first, then its model calls, tool calls, retries and decisions, each kind in its own order:
-    how they fall between each other is up to the machine. Tokens that nobody has told count for none: they were guessed
-    from what was sent. What agents say of themselves has ids of their own and is left out. It is a copy of what it is
-    given; nothing is written.
+    how they fall between each other is up to the machine. So is what was under way when a run was halted: a model call
+    without an answer is left out, and the tool call that halted it counts as denied, whether its agent still said so or
+    not. What agents say of themselves has ids of their own and is left out. It is a copy of what it is given; nothing
+    is written.
     """
     clock = _Clock()
     begin = clock.tick()
@@ -41,18 +44,20 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     place = Places(record)
     calls_in: dict[str, list[Call]] = defaultdict(list)
     for call in record.calls:
+        if call.state == "open" or call.status == UNANSWERED:
+            continue
         calls_in[place.at(datetime.fromisoformat(call.started_at))].append(call)
     events_in: dict[str, list[Event]] = defaultdict(list)
     for _, event in record.events:
         events_in[place.at(event.timestamp)].append(event)
 
+    halted = _halted(record, place)
+
     def take_in(step_id: str) -> None:
         """What happened during a step and has no parent of its own."""
         for call in calls_in[step_id]:
             at = clock.tick().isoformat()
-            tokens = (0, 0) if call.estimated else (call.input_tokens, call.output_tokens)
-            known = call._replace(started_at=at, finished_at=at if call.finished_at else None)
-            calls.append(known._replace(input_tokens=tokens[0], output_tokens=tokens[1]))
+            calls.append(call._replace(started_at=at, finished_at=at))
         for event in events_in[step_id]:
             events.append((len(events) + 1, event.model_copy(update={"timestamp": clock.tick(), "run_id": name})))
 
@@ -64,7 +69,8 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
             walk(step.step_id, new_id)
             take_in(step.step_id)
             update = {"run_id": name, "step_id": new_id, "parent_id": new_parent, "started_at": at}
-            made[slot] = step.model_copy(update=update | {"ended_at": clock.tick() if step.ended_at else None})
+            ended = {"ended_at": clock.tick()} if step.ended_at or step.step_id in halted else {}
+            made[slot] = step.model_copy(update=update | ended | halted.get(step.step_id, {}))
 
     walk(root_step_id(record.run.run_id), root_step_id(name))
     take_in(root_step_id(record.run.run_id))
@@ -73,6 +79,20 @@ def settled(record: RunRecord, name: str = RUN_ID) -> RunRecord:
     return RunRecord(
         run, record.task, record.repo, clock.tick(), steps=tuple(made), calls=tuple(calls), events=tuple(events)
     )
+
+
+def _halted(record: RunRecord, place: Places) -> dict[str, dict[str, str]]:
+    """Of each tool call that halted its run, what is the same whether its agent heard of that or not."""
+    found = {}
+    for _, event in record.events:
+        if event.event_type == "policy_decided" and event.data.get("verdict") == Decision.halt:
+            turn = place.at(event.timestamp)
+            calls = [each for each in record.steps if each.parent_id == turn and each.kind == "tool_call"]
+            if calls:
+                last = max(calls, key=lambda each: each.started_at)
+                told = last.summary.partition(": denied by the policy")[0]
+                found[last.step_id] = {"state": "denied", "summary": told, "output_fingerprint": ""}
+    return found
 
 
 _RANK = {

@@ -19,8 +19,10 @@ from agentd.policy.retry import RetryRules, outcome_of, wait_seconds
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
 from agentd.run.process import Ended, Program, guard, result_of
+from agentd.sandbox.redact import redact
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, runs
+from agentd.store import attempts, claims, holds, runs, verdicts
+from agentd.store.verdicts import About
 
 T = TypeVar("T")
 Cause = Literal["conflict", "infrastructure", "agent"]
@@ -147,6 +149,19 @@ class Desk:
             self.context.emit("run_failed", self.run, data, status="skipped")
             raise
 
+    def decided(self, verdict: Verdict, *, once: bool = False) -> None:
+        """Write a verdict about this run to the ledger; `once`: unless its Events have it."""
+        verdicts.record(self.context.store, verdict, self._about, once=once)
+
+    def hold(self, verdict: Verdict) -> bool:
+        """Set a hold; True when it is new or says something new, which is an Event then."""
+        return verdicts.hold(self.context.store, verdict, self._about)
+
+    @property
+    def _about(self) -> About:
+        about = self.context.about(self.run, "worker")
+        return replace(about, clean=lambda text: redact(text, self.secrets))
+
     def _fence(self, connection: Connection) -> None:
         if self.claim is not None:
             claims.require(self.context.store, connection, self.claim.claim)
@@ -258,7 +273,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
         wait = wait_seconds(OUTSIDE, attempt, f"{desk.run.run_id}/{what}", asked)
         if wait is None:
             break
-        context.hold(
+        desk.hold(
             Verdict(
                 control="outside",
                 rule_id=rule,
@@ -266,8 +281,7 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
                 scope=hold_scope(desk.run.run_id),
                 observed=f"{what}: {failure}",
                 retry_at=context.clock.now() + timedelta(seconds=wait),
-            ),
-            desk.run,
+            )
         )
         await context.sleep(wait)
         desk.require_wanted()

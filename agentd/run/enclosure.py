@@ -318,7 +318,7 @@ class Teller:
         verdict = self._verdict(decision)
         if len(self._told) > MOST_TOLD:
             verdict = verdict.model_copy(update={"observed": f"more than {MOST_TOLD} decisions", "evidence": ()})
-        self._desk.context.decided(verdict, self._desk.run)
+        self._desk.decided(verdict)
 
     def _verdict(self, decision: Decision) -> Verdict:
         subject = (decision.subject,) if decision.subject else ()

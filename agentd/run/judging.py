@@ -16,7 +16,7 @@ def judge_diff(desk: Desk, before: str, after: str) -> tuple[Verdict, ...]:
     found = changes(desk.context.mirror, before, after)
     verdicts = judge(desk.task.task_id, found, _contents(desk, found, rules.max_bytes), rules)
     for verdict in verdicts:
-        desk.context.decided(verdict, desk.run)
+        desk.decided(verdict)
     return verdicts
 
 

@@ -43,7 +43,7 @@ class Notices:
         """Keep it, and make an Event of it."""
         verdict = notice.verdict
         self._found.append(notice)
-        self._desk.context.decided(verdict, self._desk.run)
+        self._desk.decided(verdict)
 
     def is_news(self, verdict: Verdict) -> bool:
         """Take in what the policy has decided; False where the run is being ended, by this rule or another one."""
@@ -57,7 +57,7 @@ class Notices:
     def is_over(self) -> bool:
         """Whether the agent need not go on: there will be no further answer for it, or the policy ends the run."""
         if self._ending is None and (verdict := self.meters.over()) is not None and self.is_news(verdict):
-            self._desk.context.decided(verdict, self._desk.run)
+            self._desk.decided(verdict)
         return self._ending is not None or any(notice.kind in ("hard", "quota") for notice in self._found)
 
     def require_allowed(self) -> None:
@@ -108,7 +108,7 @@ def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
 
 def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str, until: datetime) -> None:
     for name in profiles:
-        desk.context.hold(
+        desk.hold(
             Verdict(
                 control="model",
                 rule_id=rule_id,
@@ -117,8 +117,7 @@ def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str
                 observed=reason,
                 action=action,
                 retry_at=until,
-            ),
-            desk.run,
+            )
         )
 
 

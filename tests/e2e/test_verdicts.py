@@ -14,11 +14,19 @@ import jsonschema
 import pytest_asyncio
 
 from agentd.github.comments import issue_comments
+from agentd.github.issues import get_issue
 from agentd.model import Decision, Profile, Verdict
+from agentd.policy.gates import ToolCall, evaluate
 from agentd.practice import PracticeGitHub
 from agentd.run import engine, workflow
+from agentd.run.claim import claimed
+from agentd.run.desk import open_desk
+from agentd.run.stages.start import fetch
+from agentd.run.tools import ToolMeters
 from agentd.states import RunState
 from agentd.store import holds, ledger, runs
+from agentd.supervisor.dispatch import admit_run
+from agentd.supervisor.tasks import task_of
 from tests.e2e.conftest import REPO, ROOT
 from tests.e2e.inside import Inside, inside
 
@@ -117,6 +125,34 @@ async def test_verdicts_about_everything_and_of_operators_are_events(here: Insid
         }
     )
     assert {each["status"] for each in decided(here)} == {"skipped"}
+
+
+async def test_a_run_that_is_ended_or_has_lost_its_claim_may_call_no_tool(here: Inside, hub: PracticeGitHub) -> None:
+    context, number = here.context, issue(hub, "works")
+    found = get_issue(context.github, number)
+    task = task_of(found, {}, context.settings)
+    run = admit_run(context, task, context.settings.profile_named("good"), found.html_url)
+    assert run is not None
+    desk = open_desk(context, run.run_id)
+    await fetch(desk)
+    call = ToolCall("read_file", {"path": "a"})
+
+    def rule() -> str:
+        verdict = evaluate(meters.gates, call, meters(call), meters.scope)
+        return verdict.rule_id if verdict else ""
+
+    async with claimed(context, task.task_id, run.run_id) as holding:
+        meters = ToolMeters(desk.with_claim(holding))
+        assert [meters(call).repeats for _ in range(3)] == [0, 1, 2]
+        assert rule() == ""
+        context.cancels[run.run_id] = "the issue was closed"
+        assert rule() == "kill_switch"
+        del context.cancels[run.run_id]
+        holding.lost = "taken over"
+        assert rule() == "revoked"
+        holding.lost = ""
+        assert rule() == ""
+    assert [each.repeats for each in (ToolMeters(desk.with_claim(holding))(call),)] == [7], "counted over the run"
 
 
 def test_what_a_verdict_says_is_bounded_and_holds_no_secret(hub: PracticeGitHub, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from agentd.cli import app
 from agentd.errors import ConfigurationError
 from agentd.loading import load, read_policy
 from agentd.model import Decision
@@ -157,3 +159,20 @@ def test_hosts_of_profiles_must_be_on_the_list() -> None:
     assert [covers(document, host) for host in ("A.example", "x.b.example", "b.example", "xa.example")] == [
         *(True, True, False, False),
     ]
+
+
+def test_the_commands_say_what_holds_and_what_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = installation(tmp_path, "tier: T1\n")
+    monkeypatch.chdir(here)
+    run = CliRunner()
+    good = run.invoke(app, ["policy", "check-document", "policy.yaml", "--json"])
+    assert good.exit_code == 0
+    sha256 = hashlib.sha256(b"tier: T1\n").hexdigest()
+    assert json.loads(good.stdout) == {"sha256": sha256}
+    shown = json.loads(run.invoke(app, ["policy", "show", "--json"]).stdout)
+    assert (shown["sha256"], shown["document"]["tier"]) == (sha256, "T1")
+    printed = run.invoke(app, ["policy", "show"]).stdout
+    assert yaml.safe_load(printed) == {"tier": "T1"} and sha256 in printed
+    (here / "broken.yaml").write_text("tier: T9\n")
+    refused = run.invoke(app, ["policy", "check-document", "broken.yaml"])
+    assert isinstance(refused.exception, ConfigurationError) and "broken.yaml: /tier: " in str(refused.exception)

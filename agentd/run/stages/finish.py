@@ -116,7 +116,7 @@ def _settle(desk: Desk, end: RunEnd) -> RunState:
 def _record(desk: Desk, state: RunState, end: RunEnd) -> str:
     """Record the end with its verdict and its place in the failure catalogue; for people: rule, mode and reason."""
     context, run = desk.context, desk.run
-    context.decided(end.verdict or _verdict(desk, state, end), run, once=True)
+    desk.decided(end.verdict or _verdict(desk, state, end), once=True)
     mode = classify(end.rule, *run_record(context.store, run.run_id))
     reason = terminal_reason(end.rule, mode, used_up=state is not end.state)
     desk.move(state, reason=end.reason, failure_mode=str(mode or ""), terminal_reason=str(reason))
@@ -143,7 +143,7 @@ def _delay(desk: Desk, end: RunEnd) -> None:
     context = desk.context
     failures = sum(attempts.counts(context.store, desk.task.task_id).values())
     later = context.clock.now() + timedelta(seconds=attempts.backoff_seconds(failures))
-    context.hold(
+    desk.hold(
         Verdict(
             control="attempts",
             rule_id="backoff",
@@ -151,8 +151,7 @@ def _delay(desk: Desk, end: RunEnd) -> None:
             scope=desk.task.task_id,
             observed=f"waits after: {end.reason}",
             retry_at=end.retry_at or later,
-        ),
-        desk.run,
+        )
     )
 
 
@@ -171,7 +170,7 @@ async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
     attempts.refund(context.store, desk.run.run_id)
     desk.move(RunState.cancelled, reason=str(refused), **end_fields(REFUSED))
     context.emit("run_failed", desk.run, {"reason": "claim_refused", "message": str(refused)}, status="skipped")
-    context.hold(
+    desk.hold(
         Verdict(
             control="claim",
             rule_id=REFUSED,
@@ -180,8 +179,7 @@ async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
             observed=str(refused),
             retry_at=context.clock.now() + TRY_CLAIMS_AGAIN,
             action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
-        ),
-        desk.run,
+        )
     )
     return {"state": RunState.cancelled}
 
@@ -192,7 +190,7 @@ async def give_way(desk: Desk, holder: str, seconds: float) -> dict[str, Any]:
     attempts.refund(context.store, desk.run.run_id)
     desk.move(RunState.cancelled, reason=f"given way: {holder}", **end_fields("claim_elsewhere"))
     context.emit("run_failed", desk.run, {"reason": "claim_elsewhere", "message": holder}, status="skipped")
-    context.hold(
+    desk.hold(
         Verdict(
             control="claim",
             rule_id="claim_elsewhere",
@@ -201,7 +199,6 @@ async def give_way(desk: Desk, holder: str, seconds: float) -> dict[str, Any]:
             observed=holder,
             action="nothing to do: whoever holds it finishes, or its lease runs out",
             retry_at=context.clock.now() + timedelta(seconds=seconds),
-        ),
-        desk.run,
+        )
     )
     return {"state": RunState.cancelled}
