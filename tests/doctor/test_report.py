@@ -18,6 +18,7 @@ from agentd.doctor import memory
 from agentd.doctor.finding import Code, Finding, Fix, safe
 from agentd.doctor.fixing import commands
 from agentd.doctor.report import Thresholds, as_text, as_v1, as_v2, cleaned
+from agentd.doctor.secrecy import without
 from agentd.model import Event
 from agentd.states import RunState
 from agentd.store import ledger
@@ -231,6 +232,11 @@ def test_terminal_controls_and_secrets_are_taken_out() -> None:
         "group.thing", "warn", "Thing", "a�[31m ***REDACTED*** b", "do ***REDACTED***", *("***REDACTED***",),
         ("***REDACTED***",),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("secret", "shown"), [("ab1", True), ("ab12", False), ("ab12cd", False)])
+def test_short_secrets_go_from_four_characters_on(secret: str, shown: bool) -> None:
+    assert (f"={secret};" in without(f"x={secret};", (secret,))) is shown
 
 
 def full_of_secrets(place: Place) -> str:
