@@ -26,10 +26,7 @@ from agentd.supervisor.lead import Lead
 from agentd.supervisor.plan import Candidate, plan
 from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import task_id_of, task_of
-from agentd.supervisor.world import STRAYS_SECONDS, World, observe
-
-GITHUB = "github"
-"""Scope of the hold while GitHub may not, or cannot, be asked."""
+from agentd.supervisor.world import GITHUB, STRAYS_SECONDS, World, observe
 
 
 @dataclass
