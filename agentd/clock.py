@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,3 +33,10 @@ class SystemClock:
 
     def boot_id(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def new_id(clock: Clock, prefix: str, separator: str = "-") -> str:
+    """`<prefix><epoch milliseconds><separator><6 base-36 characters>`, as the original's run and event ids."""
+    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+    tail = "".join(secrets.choice(letters) for _ in range(6))
+    return f"{prefix}{int(clock.now().timestamp() * 1000)}{separator}{tail}"

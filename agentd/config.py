@@ -15,6 +15,7 @@ from agentd.errors import ConfigurationError
 from agentd.model import Frozen, Profile
 from agentd.policy.budget_settings import Budgets
 from agentd.policy.diff import check_patterns
+from agentd.policy.run_controls import RunControls
 
 TOKEN_VARIABLES = ("EXECUTOR_BOT_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
 SandboxMode = Literal["required", "none"]
@@ -214,6 +215,36 @@ class GatewaySettings(Frozen):
         return value
 
 
+class LedgerSettings(Frozen):
+    """`[ledger]`: the record of what happened, and the files that are made from it."""
+
+    checkpoint_minutes: float = Field(default=60.0, ge=0)
+    """How often the supervisor signs how far the ledger has come; 0 leaves it to `agentd ledger checkpoint`."""
+    events_max_mib: float = Field(default=64.0, ge=0)
+    """Size of events.jsonl from which on a new one is begun, in MiB; 0 is no limit."""
+    events_kept: int = Field(default=10, ge=0)
+    """Earlier events.jsonl files that are kept beside it; the ledger has all of their events."""
+
+
+class TracingSettings(Frozen):
+    """`[tracing]`: where the trace of each run is sent once it has come to its end."""
+
+    sinks: tuple[Literal["file", "otlp", "langsmith"], ...] = ("file",)
+    """`file`: OTLP/JSON in `traces` beside the logs. `otlp`: a collector, over HTTP. `langsmith`: LangSmith, with the
+    key of LANGSMITH_API_KEY in agentd's environment."""
+    endpoint: str = "http://127.0.0.1:4318"
+    """Address of the collector of `otlp`, without `/v1/traces`; OTEL_EXPORTER_OTLP_HEADERS gives it headers."""
+    link: str = ""
+    """Address of a trace in a viewer, with `{trace_id}` in it: it stands in pull requests."""
+
+    @field_validator("endpoint", "link")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return value.rstrip("/")
+
+
 class Settings(Frozen):
     """All of agentd's settings."""
 
@@ -294,10 +325,18 @@ class Settings(Frozen):
     lockfiles: LockfileSettings = LockfileSettings()
     gateway: GatewaySettings = GatewaySettings()
     budgets: Budgets = Budgets()
+    ledger: LedgerSettings = LedgerSettings()
+    tracing: TracingSettings = TracingSettings()
+    run_controls: RunControls = RunControls()
+    policy: Path | None = Field(None, validation_alias=_named("policy", "AGENTD_POLICY"))
+    """The policy document, usually `policy.yaml`, relative to the folder of agentd.toml; empty takes the built-in one,
+    which `agentd policy show` prints."""
     state_dir: Path = Field(Path("~/.agentd/state"), validation_alias=_named("state_dir", "AGENT_STATE_DIR"))
     """Store, mirror, pid file, runs.json."""
     log_dir: Path = Field(Path("~/.agentd/logs"), validation_alias=_named("log_dir", "AGENT_LOG_DIR"))
     """events.jsonl and the logs of runs."""
+    events_file: Path | None = Field(None, validation_alias=_named("events_file", "AGENT_EVENTS_FILE"))
+    """Where the events are written, one JSON object a line; empty takes events.jsonl in log_dir."""
     worktree_base: Path | None = Field(None, validation_alias=_named("worktree_base", "WORKTREE_BASE"))
     """Folder of the workspaces, one for each task; empty takes `~/worktrees/<owner>/<name>`."""
     layout: LayoutChoice = Field("auto", validation_alias=_named("layout", "AGENTD_WORKSPACE_LAYOUT"))
@@ -345,7 +384,7 @@ class Settings(Frozen):
             raise ValueError("must begin with https:// or http://")
         return value.rstrip("/")
 
-    @field_validator("state_dir", "log_dir", "worktree_base", "repo_root")
+    @field_validator("state_dir", "log_dir", "events_file", "worktree_base", "repo_root", "policy")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -354,6 +393,11 @@ class Settings(Frozen):
     def workspaces(self) -> Path:
         """Folder of this repository's workspaces."""
         return self.worktree_base or Path("~/worktrees").expanduser().absolute() / (self.repo or "repository")
+
+    @property
+    def events(self) -> Path:
+        """The file of events."""
+        return self.events_file or self.log_dir / "events.jsonl"
 
     @property
     def remote_url(self) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
 from agentd.config import Settings, environment_names
 from agentd.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agentd.policy.document import Policy
 
 CONFIG_FILE = "agentd.toml"
 
@@ -56,11 +60,43 @@ def load(
         token = _gh_token(environ, urlsplit(server).hostname or "")
         if token:
             values["token"], origins["token"] = token, "gh auth token"
+    if origins["policy"] == path.name and isinstance(values["policy"], str):
+        values["policy"] = path.absolute().parent / Path(values["policy"]).expanduser()
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(_problems(error, origins)) from None
+    if settings.policy is not None:
+        _require_agreement(settings, origins)
     return Loaded(settings, origins, path if path.is_file() else None)
+
+
+@functools.cache
+def read_policy(path: Path | None) -> Policy:
+    """The policy of a document, read once a process; None is the built-in one. Raises ConfigurationError."""
+    from agentd.policy.document import BUILT_IN, BUILT_IN_NAME, parse
+
+    if path is None:
+        return parse(BUILT_IN, BUILT_IN_NAME)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from None
+    return parse(text, str(path))
+
+
+def _require_agreement(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where the policy document is broken, or says otherwise than the settings."""
+    from agentd.policy.document import covers
+
+    policy = read_policy(settings.policy)
+    if policy.document.run_controls is not None and origins["run_controls"] != "default":
+        raise ConfigurationError(f"{policy.name}: /run_controls: agentd.toml has [run_controls] too; keep one")
+    for name, profile in settings.profiles.items():
+        for host in profile.hosts:
+            if not covers(policy.document, host.partition(":")[0]):
+                said = f"profile {name!r} lists the host {host!r}, which is not on the list; add it here or remove it"
+                raise ConfigurationError(f"{policy.name}: /url_allowlist: {said} there")
 
 
 def _secret(value: Any) -> str:

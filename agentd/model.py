@@ -1,4 +1,4 @@
-"""The nouns: Task, Profile, Run, Claim, Verdict, Event. Frozen data, no I/O."""
+"""The nouns: Task, Profile, Run, Step, Claim, Verdict, Event. Frozen data, no I/O."""
 
 from __future__ import annotations
 
@@ -160,6 +160,9 @@ class Profile(Frozen):
     request_extra: dict[str, Any] = Field(default_factory=dict)
     """JSON that the gateway merges into every request to a model; it wins over what the agent asks for."""
 
+    telemetry: bool = False
+    """Its agent may tell what it does in spans of its own, which become part of the run's trace. Claude Code does."""
+
     @property
     def revision(self) -> str:
         """First 12 hex digits of the sha256 of the canonical JSON: two profiles differ iff their revisions do."""
@@ -185,6 +188,10 @@ class Run(Frozen):
     title: str = ""
     reason: str = ""
     """Why it ended or is held; empty while all goes well."""
+    failure_mode: str = ""
+    """See agentd.policy.failures; empty for none."""
+    terminal_reason: str = ""
+    """See agentd.policy.failures; empty before its end."""
     label: str = ""
     """Status label that was last written for this run; another one on the issue is a person's edit."""
     cancel_reason: str = ""
@@ -203,6 +210,62 @@ class Run(Frozen):
     updated_at: datetime
     finished_at: datetime | None = None
     merged_at: datetime | None = None
+
+
+StepKind = Literal["run", "stage", "agent_turn", "model_call", "tool_call", "policy_check", "retry_attempt"]
+StepState = Literal["open", "ok", "failed", "denied"]
+
+
+class Step(Frozen):
+    """One thing a Run does. `parent_id` makes the trace; the same work told again is the same Step."""
+
+    step_id: str
+    """see `step_id_of`; also the id of its span"""
+    run_id: str
+    parent_id: str = ""
+    """empty for the run itself only"""
+    kind: StepKind
+    name: str
+    """of the stage, the agent, the model, the tool or the rule"""
+    attempt: int = 1
+    """how many of this kind and name there were under the same parent, with this one"""
+    state: StepState = "open"
+    slot: str = ""
+    """which of several seats or branches of a stage did it"""
+    action_fingerprint: str = ""
+    output_fingerprint: str = ""
+    diff_fingerprint: str = ""
+    work_units: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    """None where nobody knows"""
+    failure_mode: str = ""
+    exception_class: str = ""
+    summary: str = ""
+    """what a person would want to read; bounded, without secrets"""
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+def step_id_of(run_id: str, parent_id: str, kind: StepKind, name: str, attempt: int = 1) -> str:
+    """16 hex digits that depend on nothing else, so that a replay names the same Step."""
+    return fingerprint_of([run_id, parent_id, kind, name, attempt])
+
+
+def root_step_id(run_id: str) -> str:
+    """The Step that is the Run itself: the parent of its stages."""
+    return step_id_of(run_id, "", "run", "")
+
+
+def stage_step_id(run_id: str, name: str) -> str:
+    """The Step of a stage."""
+    return step_id_of(run_id, root_step_id(run_id), "stage", name)
+
+
+def fingerprint_of(value: Any) -> str:
+    """16 hex digits of the sha256 of a JSON value: equal values have equal ones."""
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 class Claim(Frozen):
@@ -259,6 +322,7 @@ EventType = Literal[
     "pr_opened",
     "run_completed",
     "run_failed",
+    "record_dropped",
 ]
 
 

@@ -23,6 +23,7 @@ from agentd.errors import ConfigurationError
 from agentd.github.labels import LABELS
 from agentd.loading import load
 from agentd.model import Contract
+from agentd.policy.failures import ENDINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -251,7 +252,7 @@ def test_every_rule_of_the_code_is_described_and_no_other() -> None:
     used, described = used_rules(), described_rules()
     assert {"labeler_permission", "no_slot", "backoff", "rate_limit_", "dependencies", "base_branch"} <= used
     prefixes = tuple(rule for rule in used if rule.endswith("_"))
-    assert sorted(used - described - set(prefixes)) == []
+    assert sorted(used - described - set(prefixes) - set(ENDINGS)) == []  # those are in failures.md, made from it
     assert sorted(rule for rule in described - used if not rule.startswith(prefixes)) == []
 
 
@@ -277,8 +278,8 @@ def test_every_dependency_has_its_reason() -> None:
     extras = [name for extra in project["optional-dependencies"].values() for name in extra]
     names = {re.split(r"[^\w.-]", each, maxsplit=1)[0].lower() for each in project["dependencies"] + extras}
     page = (DOCS / "explanation" / "dependencies.md").read_text()
-    told = {name.lower() for name in re.findall(r"^\| `([\w.-]+)` \| \w", page, re.MULTILINE)}
-    assert names == told
+    told = {name.lower() for name in re.findall(r"^\| `([\w.-]+)` \| [\w`]", page, re.MULTILINE)}
+    assert names - {project["name"]} == told
 
 
 def test_every_event_type_is_described_and_no_other() -> None:

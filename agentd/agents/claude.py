@@ -31,6 +31,16 @@ TOOLS = ("Edit", "Write", "Read", "Glob", "Grep")
 RETRIES = "4"
 """Claude's own default of 10 keeps a run with a wrong key alive for minutes."""
 
+NO_TELEMETRY = {"DISABLE_TELEMETRY": "1"}
+TELEMETRY = {
+    "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
+    "CLAUDE_CODE_ENHANCED_TELEMETRY_BETA": "1",
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_METRICS_EXPORTER": "none",
+    "OTEL_LOGS_EXPORTER": "none",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+}
+
 _NEEDED = ("--output-format", "--permission-mode", "--allowedTools", "--setting-sources", "--print")
 
 
@@ -64,8 +74,8 @@ def launch(spec: LaunchSpec) -> Launch:
         "CLAUDE_CONFIG_DIR": str(folder),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": RETRIES,
-        "DISABLE_TELEMETRY": "1",
         "DISABLE_AUTOUPDATER": "1",
+        **({**TELEMETRY, "OTEL_EXPORTER_OTLP_ENDPOINT": spec.telemetry} if spec.telemetry else NO_TELEMETRY),
     }
     files = {folder / "settings.json": hook_settings(spec.hook)} if spec.hook else {}
     return Launch((*argv, *extra), base_environment(spec, ENDPOINT, settings), spec.prompt.encode(), files)

@@ -65,6 +65,10 @@ class LaunchSpec:
     """agentd's sandbox is around the agent: an agent that brings one leaves its own off, since it cannot nest."""
     hook: tuple[str, ...] = ()
     """argv of the program that judges every tool call; empty for none"""
+    waits_seconds: tuple[float, ...] | None = None
+    """between the tries of a model call, for an agent that can be told; one more try than waits"""
+    telemetry: str = ""
+    """address of the OTLP/HTTP receiver of its own spans; empty when none are wanted"""
     endpoint: Mapping[str, str] = field(default_factory=dict)
     """the gateway, in the variables of agents.endpoints; nothing else says then where a model is or has a key"""
 

@@ -13,10 +13,13 @@ from agentd.cli import (
     config,
     demo,
     doctor,
+    events,
+    evidence,
     follow,
     gateway,
     init,
     install_service,
+    ledger,
     once,
     pause,
     policy,
@@ -28,6 +31,7 @@ from agentd.cli import (
     status,
     stop,
     tasks,
+    web,
     why,
     worker,
     workers,
@@ -50,6 +54,7 @@ app.command()(worker.worker)
 app.command()(status.status)
 app.command()(why.why)
 app.command()(follow.follow)
+app.command()(web.web)
 app.command()(stop.stop)
 app.command()(stop.restart)
 app.command()(pause.pause)
@@ -67,6 +72,9 @@ app.add_typer(salvage.app, name="salvage")
 app.add_typer(workers.app, name="workers")
 app.add_typer(budget.app, name="budget")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(events.app, name="events")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(practice.app, name="practice")

@@ -19,34 +19,18 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; shown wherever the p
 
 def pause(reason: Reason = "", profile: Profile = None, config: ConfigFile = None) -> None:
     """Start no more runs; running ones go on. Survives restarts."""
-    from agentd.model import Decision, Verdict
-    from agentd.store import holds
+    from agentd.supervisor import orders
 
-    settings = load_settings(config).settings
-    if profile is not None:
-        settings.profile_named(profile)
-    verdict = Verdict(
-        control="operator",
-        rule_id="paused",
-        decision=Decision.hold,
-        scope=holds.pause_scope(profile),
-        observed=f"paused by the operator{': ' + reason if reason else ''}",
-        action=_way_on(profile),
-    )
-    holds.hold(_store(config), verdict)
+    said = orders.pause(_store(config), load_settings(config).settings, reason, profile)
     what = f"nothing of profile {profile!r}" if profile else "nothing"
-    typer.echo(f"paused: {what} is started until `{_way_on(profile)}`")
+    typer.echo(f"paused: {what} is started until `{said.action}`")
 
 
 def resume(profile: Profile = None, config: ConfigFile = None) -> None:
     """End a pause, of everything or of one profile."""
-    from agentd.store import holds
+    from agentd.supervisor import orders
 
-    typer.echo("resumed" if holds.lift(_store(config), holds.pause_scope(profile)) else "there was no pause")
-
-
-def _way_on(profile: str | None) -> str:
-    return f"agentd resume --profile {profile}" if profile else "agentd resume"
+    typer.echo("resumed" if orders.resume(_store(config), profile) else "there was no pause")
 
 
 def _store(config: Path | None) -> Store:

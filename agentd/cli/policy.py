@@ -1,4 +1,4 @@
-"""`agentd policy check`."""
+"""`agentd policy check|check-document|show`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from agentd.cli.options import ConfigFile, Json, load_settings
 
 if TYPE_CHECKING:
     from agentd.policy.judgement import Judgement
@@ -65,6 +68,31 @@ def check(
         answer = judge.judge(command)
     typer.echo(_json(answer) if as_json else f"{answer.verdict}: {answer.reason}")
     raise typer.Exit(0 if answer.verdict == "allow" else 1)
+
+
+@app.command("check-document")
+def check_document(
+    file: Annotated[Path, typer.Argument(help="A policy document.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say whether a policy document can be used, with its sha256, or in one line why not. Exit status 1 when not."""
+    from agentd.loading import read_policy
+
+    policy = read_policy(file.absolute())
+    typer.echo(json.dumps({"sha256": policy.sha256}) if as_json else f"{file}: good, sha256 {policy.sha256}")
+
+
+@app.command()
+def show(config: ConfigFile = None, as_json: Json = False) -> None:
+    """Print the policy document that holds, its sha256, and with --json every key with its default."""
+    from agentd.loading import read_policy
+
+    policy = read_policy(load_settings(config).settings.policy)
+    if as_json:
+        document = policy.document.model_dump(mode="json")
+        typer.echo(json.dumps({"name": policy.name, "sha256": policy.sha256, "document": document}, indent=2))
+        return
+    typer.echo(f"# {policy.name}, sha256 {policy.sha256}\n{policy.text}", nl=False)
 
 
 def _json(answer: Judgement) -> str:

@@ -79,17 +79,9 @@ def _spent(store: Store, run_id: str) -> dict[str, float | None] | None:
 @app.command()
 def cancel(run_id: RunId, config: ConfigFile = None) -> None:
     """End a run; its work is saved, and its issue gets status:blocked."""
-    from agentd.errors import AgentdError
-    from agentd.states import ACTIVE
-    from agentd.store import runs
+    from agentd.supervisor import orders
 
-    store = _store(config, read_only=False)
-    run = runs.get_run(store, run_id)
-    if run is None:
-        raise AgentdError(f"{run_id}: no such run; `agentd runs list` shows them")
-    if run.state not in ACTIVE:
-        raise AgentdError(f"{run_id}: is over already ({run.state})")
-    runs.update_run(store, run_id, cancel_reason="cancelled by the operator")
+    orders.cancel(_store(config, read_only=False), run_id)
     typer.echo(f"{run_id}: will end; `agentd runs show {run_id}` tells when")
 
 

@@ -13,10 +13,15 @@ import typer
 from agentd.cli.options import WITHOUT_SANDBOX, ConfigFile, DryRun, MaxParallel, PollInterval, Repo, ready_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentd.config import Settings
     from agentd.supervisor.tick import Tick
 
 READY_SECONDS = 30.0
+PagePort = Annotated[
+    int | None, typer.Option("--port", min=1, max=65535, help="Serve the page there too, to this machine only.")
+]
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; Ctrl-C drains.")]
 
 
@@ -26,6 +31,7 @@ def start(
     max_parallel: MaxParallel = None,
     poll_interval_seconds: PollInterval = None,
     foreground: Foreground = False,
+    port: PagePort = None,
     dry_run: DryRun = False,
 ) -> None:
     """Start the supervisor: it polls, runs agents and opens pull requests until it is stopped."""
@@ -37,14 +43,18 @@ def start(
         once(repo=repo, config=config, max_parallel=max_parallel, dry_run=True)
         return
     if foreground:
-        _serve(settings)
+        _serve(settings, config, port)
         return
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
+    arguments += [f"--port={port}"] if port is not None else []
     _detach(settings, arguments + ([f"--config={config}"] if config else []))
+    if port is not None:
+        typer.echo(f"the page: http://127.0.0.1:{port}/")
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
     import asyncio
+    from contextlib import AsyncExitStack
 
     from agentd.supervisor.daemon import leave, open_context, serve
     from agentd.supervisor.process import only_one
@@ -68,12 +78,22 @@ def _serve(settings: Settings) -> None:
         last[:] = lines
         sys.stdout.flush()
 
+    async def live() -> None:
+        async with AsyncExitStack() as stack:
+            if port is not None:
+                from agentd.cli.web import source_of
+                from agentd.web.server import serving
+
+                await stack.enter_async_context(serving(source_of(config), "127.0.0.1", port, ""))
+            typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
+            if settings.sandbox == "none":
+                typer.echo(WITHOUT_SANDBOX)
+            sys.stdout.flush()
+            await serve(context, told)
+
     with only_one(settings.state_dir):
         context = open_context(settings, os.environ)
-        typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
-        if settings.sandbox == "none":
-            typer.echo(WITHOUT_SANDBOX)
-        asyncio.run(serve(context, told))
+        asyncio.run(live())
     typer.echo("stopped")
     leave(0)
 

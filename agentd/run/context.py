@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentd.agents import AgentEvent
 from agentd.agents.endpoints import ENDPOINT_VARIABLES
 from agentd.agents.environment import secret_values
-from agentd.clock import Clock
+from agentd.clock import Clock, new_id
 from agentd.config import SandboxMode, Settings
 from agentd.git.mirror import Mirror
 from agentd.github.client import GitHub
-from agentd.model import Event, EventType, Frozen, Profile, Run, Task, canonical_json
+from agentd.loading import read_policy
+from agentd.model import Event, EventType, Frozen, Profile, Run, Task, Verdict, canonical_json
 from agentd.run.executor import place_of
+from agentd.sandbox.redact import redact
+from agentd.store import verdicts
 from agentd.store.connection import Store
 from agentd.store.ledger import append
+from agentd.store.spending import metering
+from agentd.store.verdicts import About, Source
 
 if TYPE_CHECKING:
     from agentd.gateway.service import Gateway
+    from agentd.policy.document import Policy
+    from agentd.policy.run_controls import RunControls
 
 
 class Order(Frozen):
@@ -66,8 +74,13 @@ class Context:
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
+    repeats: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    """by run, how often each tool call was asked for in this process"""
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""
+
+    remembered: dict[str, object] = field(default_factory=dict)
+    """what this process has found out outside and need not ask again"""
 
     @property
     def place(self) -> str:
@@ -79,6 +92,21 @@ class Context:
         """Values that nothing stored or posted may hold."""
         token = self.settings.token.get_secret_value()
         return (*([token] if token else []), *secret_values(self.environ))
+
+    @cached_property
+    def telemetry(self) -> Store:
+        """The same store for what only tells: a write of it does not wait for the disk."""
+        return metering(self.store)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy document of this installation. Raises ConfigurationError."""
+        return read_policy(self.settings.policy)
+
+    @property
+    def run_controls(self) -> RunControls:
+        """Those of the policy document, else of the settings."""
+        return self.policy.document.run_controls or self.settings.run_controls
 
     def gateway_for(self, profile: Profile) -> Gateway:
         """The gateway to the services that the profile and agentd's environment name. Raises ConfigurationError."""
@@ -111,7 +139,7 @@ class Context:
         data: dict[str, Any],
         *,
         status: Literal["ok", "failed", "skipped"] = "ok",
-        source: Literal["supervisor", "worker", "reconciler"] = "worker",
+        source: Source = "worker",
     ) -> None:
         """Write one Event about a run to the ledger."""
         append(
@@ -133,9 +161,15 @@ class Context:
             ),
         )
 
+    def decided(self, verdict: Verdict, run: Run, *, source: Source = "worker", once: bool = False) -> None:
+        """Write a verdict about a run to the ledger; `once`: unless its Events have it."""
+        verdicts.record(self.store, verdict, self.about(run, source), once=once)
 
-def new_id(clock: Clock, prefix: str, separator: str = "-") -> str:
-    """`<prefix><epoch milliseconds><separator><6 base-36 characters>`, as the original's run and event ids."""
-    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-    tail = "".join(secrets.choice(letters) for _ in range(6))
-    return f"{prefix}{int(clock.now().timestamp() * 1000)}{separator}{tail}"
+    def hold(self, verdict: Verdict, run: Run | None = None, *, source: Source = "worker") -> bool:
+        """Set a hold; True when it is new or says something new, which is an Event then."""
+        return verdicts.hold(self.store, verdict, self.about(run, source))
+
+    def about(self, run: Run | None, source: Source, task: Task | None = None) -> About:
+        """Whom a verdict of this process concerns."""
+        about = About(self.settings.repo, source, run, clean=lambda text: redact(text, self.secrets))
+        return replace(about, task_id=task.task_id, issue_number=task.issue_number) if task else about

@@ -15,15 +15,20 @@ from sqlalchemy import Connection
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, GitError, RateLimited, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
+from agentd.policy.retry import RetryRules, outcome_of, wait_seconds
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
 from agentd.run.process import Ended, Program, guard, result_of
+from agentd.sandbox.redact import redact
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, runs
+from agentd.store import attempts, claims, holds, runs, verdicts
+from agentd.store.verdicts import About
 
 T = TypeVar("T")
 Cause = Literal["conflict", "infrastructure", "agent"]
-MOST_TRIES = 30
+OUTSIDE = RetryRules(max_retries=29, backoff_base_ms=10_000, backoff_cap_ms=300_000)
+"""For what is done on GitHub and on the remote: patient, since all work is done by then."""
+MOST_TRIES = OUTSIDE.attempts
 OVERDUE = "the run takes too long"
 """Why a run is to end whose own deadline is over."""
 
@@ -31,7 +36,8 @@ OVERDUE = "the run takes too long"
 class RunEnd(Exception):
     """Ends a run from within a stage.
 
-    `cause` names what an attempt is charged to when another one may follow; without a cause the end is final.
+    `rule` is an entry of the failure catalogue (agentd.policy.failures). `cause` names what an attempt is charged to
+    when another one may follow; without a cause the end is final. `verdict` is what decided it, where that was one.
     """
 
     def __init__(
@@ -39,27 +45,44 @@ class RunEnd(Exception):
         state: RunState,
         reason: str,
         *,
+        rule: str,
         cause: Cause | None = None,
         detail: str = "",
         retry_at: datetime | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         super().__init__(reason)
         self.state = state
         self.reason = reason
+        self.rule = rule
+        self.verdict = verdict
         self.cause = cause
         self.detail = detail
         self.retry_at = retry_at
 
     def to_json(self) -> dict[str, Any]:
         """For a durable step's result."""
-        at = self.retry_at.isoformat() if self.retry_at else None
-        return {"state": self.state, "reason": self.reason, "cause": self.cause, "detail": self.detail, "retry_at": at}
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "rule": self.rule,
+            "cause": self.cause,
+            "detail": self.detail,
+            "retry_at": self.retry_at.isoformat() if self.retry_at else None,
+            "verdict": self.verdict.model_dump(mode="json") if self.verdict else None,
+        }
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> RunEnd:
         at = datetime.fromisoformat(value["retry_at"]) if value["retry_at"] else None
         return RunEnd(
-            RunState(value["state"]), value["reason"], cause=value["cause"], detail=value["detail"], retry_at=at
+            RunState(value["state"]),
+            value["reason"],
+            rule=value["rule"],
+            cause=value["cause"],
+            detail=value["detail"],
+            retry_at=at,
+            verdict=Verdict.model_validate(value["verdict"]) if value["verdict"] else None,
         )
 
 
@@ -126,6 +149,19 @@ class Desk:
             self.context.emit("run_failed", self.run, data, status="skipped")
             raise
 
+    def decided(self, verdict: Verdict, *, once: bool = False) -> None:
+        """Write a verdict about this run to the ledger; `once`: unless its Events have it."""
+        verdicts.record(self.context.store, verdict, self._about, once=once)
+
+    def hold(self, verdict: Verdict) -> bool:
+        """Set a hold; True when it is new or says something new, which is an Event then."""
+        return verdicts.hold(self.context.store, verdict, self._about)
+
+    @property
+    def _about(self) -> About:
+        about = self.context.about(self.run, "worker")
+        return replace(about, clean=lambda text: redact(text, self.secrets))
+
     def _fence(self, connection: Connection) -> None:
         if self.claim is not None:
             claims.require(self.context.store, connection, self.claim.claim)
@@ -138,9 +174,10 @@ class Desk:
         reason = self.context.cancels.get(self.run.run_id) or (stored.cancel_reason if stored else "")
         if reason == OVERDUE:
             limit = f"{self.context.settings.max_run_minutes:g} minutes"
-            raise RunEnd(RunState.halted, f"the run did not end within {limit} (max_run_minutes)")
+            reason = f"the run did not end within {limit} (max_run_minutes)"
+            raise RunEnd(RunState.halted, reason, rule="run_overdue")
         if reason:
-            raise RunEnd(RunState.cancelled, reason)
+            raise RunEnd(RunState.cancelled, reason, rule="cancelled")
 
     def charge_restart(self) -> None:
         """Charge the attempt Meter for starting the agent again. Raises RunEnd when the cause is used up."""
@@ -151,7 +188,8 @@ class Desk:
             attempts.charge(store, connection, task_id, key)
         attempts.settle(store, key, "infrastructure")
         if attempts.counts(store, task_id).get("infrastructure", 0) > self.context.settings.retries.infrastructure:
-            raise RunEnd(RunState.failed, "the agent was interrupted more often than retries.infrastructure allows")
+            reason = "the agent was interrupted more often than retries.infrastructure allows"
+            raise RunEnd(RunState.failed, reason, rule="agent_interrupted")
 
 
 def open_desk(context: Context, run_id: str) -> Desk:
@@ -200,6 +238,8 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
     `act` must be safe to repeat. The claim is checked before every try and before every request that writes. A wait
     is a hold that everybody can see; it charges no attempt. Raises ClaimLost, RunEnd and what a retry cannot mend.
     """
+    from agentd.run import recording  # which needs this module itself
+
     context = desk.context
 
     def guarded() -> T:
@@ -209,34 +249,41 @@ async def outside(desk: Desk, what: str, act: Callable[[], T]) -> T:
             desk.holding.check()  # what took longer than the lease counts for nothing: somebody else is at it
             return done
 
-    for number in range(MOST_TRIES):
+    for attempt in range(1, OUTSIDE.attempts + 1):
+        began, asked = context.clock.now(), None
+        failure: Exception | None = None
         try:
             done = await asyncio.to_thread(guarded)
         except RateLimited as limited:
-            wait, rule = (limited.retry_at - context.clock.now()).total_seconds(), f"rate_limit_{limited.kind}"
-            said = str(limited)
+            failure, rule = limited, f"rate_limit_{limited.kind}"
+            asked = max(1.0, (limited.retry_at - context.clock.now()).total_seconds())
         except Unavailable as error:
-            wait, rule, said = attempts.backoff_seconds(number + 1), "github_unavailable", str(error)
+            failure, rule = error, "github_unavailable"
         except GitError as error:
             if not error.is_passing:
                 raise
-            wait, rule, said = attempts.backoff_seconds(number + 1), "remote_unavailable", str(error)
-        else:
-            if number:
+            failure, rule = error, "remote_unavailable"
+        if failure is not None or attempt > 1:
+            outcome = outcome_of(OUTSIDE, attempt, failed=failure is not None)
+            recording.retried(desk, what, attempt, outcome, failure, began)
+        if failure is None:
+            if attempt > 1:
                 holds.lift(context.store, hold_scope(desk.run.run_id))
             return done
-        wait = max(1.0, wait)
-        holds.hold(
-            context.store,
+        wait = wait_seconds(OUTSIDE, attempt, f"{desk.run.run_id}/{what}", asked)
+        if wait is None:
+            break
+        desk.hold(
             Verdict(
                 control="outside",
                 rule_id=rule,
                 decision=Decision.hold,
                 scope=hold_scope(desk.run.run_id),
-                observed=f"{what}: {said}",
+                observed=f"{what}: {failure}",
                 retry_at=context.clock.now() + timedelta(seconds=wait),
-            ),
+            )
         )
         await context.sleep(wait)
         desk.require_wanted()
-    raise RunEnd(RunState.failed_retry, f"{what}: GitHub or the network stayed ill: {said}", cause="infrastructure")
+    reason = f"{what}: GitHub or the network stayed ill: {failure}"
+    raise RunEnd(RunState.failed_retry, reason, rule="retry_exhausted", cause="infrastructure")

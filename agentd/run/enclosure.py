@@ -7,31 +7,36 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agentd import model
 from agentd.agents.environment import LOOPBACK
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.git.collect import Reader
 from agentd.git.workspace import Workspace, view
-from agentd.model import Profile
+from agentd.model import Profile, Verdict
 from agentd.policy.allowlist import CommandRules, parse_allow_list
 from agentd.run.desk import Desk
 from agentd.run.model_access import PORT, ModelDoor, model_door
 from agentd.run.process import RUN_VARIABLE, Program
+from agentd.run.telemetry import PORT as TELEMETRY_PORT
+from agentd.run.telemetry import TelemetryDoor
 from agentd.run.views import run_inside, spec_of
 from agentd.sandbox.doors import Doors, Reach, open_doors
 from agentd.sandbox.installations import installation
 from agentd.sandbox.launch import command_line, prepared
 from agentd.sandbox.limits import Limits, kernel_limits
+from agentd.sandbox.paths import leads_to, shown_by
 from agentd.sandbox.profile import HOME, PROVIDED, WORKSPACE, Mount, SandboxSpec, environment, is_within, merged
 from agentd.sandbox.proxy import Decision
 from agentd.sandbox.toolchains import find_tool_chains
 
 if TYPE_CHECKING:
-    from agentd.gateway.service import Notice
+    from agentd.run.notices import Notices
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -54,6 +59,8 @@ MODELS = {
 nothing."""
 ADDRESSES = ("_BASE_URL", "_API_BASE")
 """Ends of the names of variables in a profile that say where a model is."""
+RULE = {"network": "url_allowlist", "command": "command_policy", "tool": "tool_call"}
+"""Rule of a decision that no gate made, by its kind."""
 MOST_TOLD = 200
 """Decisions of one program that become Events; one more says that there were others."""
 
@@ -74,6 +81,8 @@ class Enclosure:
     doors: Doors = field(default_factory=Doors)
     door: ModelDoor | None = None
     """the way to the gateway; None for what speaks to no model, or does so directly"""
+    telemetry: str = ""
+    """where the agent may send spans of its own; empty for nowhere"""
 
     def write(self, path: Path, text: str) -> None:
         """Write a file in the home, given as it is seen inside, readable by the owner only.
@@ -129,7 +138,7 @@ async def enclosed(
     *,
     programs: Sequence[Path] = (),
     needs: Sequence[Path] = (),
-    agent: Callable[[Notice], None] | None = None,
+    agent: Notices | None = None,
 ) -> AsyncIterator[Enclosure]:
     """The run's enclosure for one program, with the doors open that its profile asks for.
 
@@ -140,21 +149,38 @@ async def enclosed(
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     limits = limits_of(context.settings)
     door = model_door(desk, agent) if agent is not None else None
+    telling = TelemetryDoor(desk) if agent is not None and profile.telemetry else None
     async with AsyncExitStack() as stack:
         if not desk.is_sandboxed:
             if door is not None:
                 await stack.enter_async_context(door.opened())
-            yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door)
+            if telling is not None:
+                await stack.enter_async_context(telling.opened())
+            told = telling.endpoint if telling is not None else ""
+            yield Enclosure(place.path, home, dict(context.environ), place, home, limits, door=door, telemetry=told)
             return
         spec = _spec(desk, place, home, programs, needs)
         environ = {name: value for name, value in context.environ.items() if name not in NOT_INSIDE}
         reach = reach_of(profile, environ, agent=agent is not None, metered=door is not None)
+        if agent is not None and (reach.rules is not None or _is_judged(desk)):
+            meters = agent.meters
+            leads = partial(leads_to, shown=shown_by(spec))
+            reach = replace(reach, gates=meters.gates, meters=meters, leads_to=leads, scope=meters.scope)
         if door is not None:
             reach = replace(reach, services={PORT: door.opened})
-        doors = await stack.enter_async_context(open_doors(desk.run_dir / f"doors-{home.name}", reach, Teller(desk)))
+        if telling is not None:
+            reach = replace(reach, services={**reach.services, TELEMETRY_PORT: telling.opened})
+        teller = Teller(desk, agent.is_news if agent is not None else None)
+        doors = await stack.enter_async_context(open_doors(desk.run_dir / f"doors-{home.name}", reach, teller))
         spec = replace(spec, mounts=merged(spec.mounts, doors.mounts))
         inside = {**environ, "PATH": spec.path}
-        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors, door)
+        told = telling.endpoint if telling is not None else ""
+        yield Enclosure(Path(WORKSPACE), Path(HOME), inside, place, home, limits, spec, doors, door, told)
+
+
+def _is_judged(desk: Desk) -> bool:
+    """Whether all tool calls are judged, though no commands are: the built-in agent's, and where there is a policy."""
+    return desk.profile.adapter == "builtin" or desk.context.settings.policy is not None
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -274,23 +300,35 @@ def _host(profile: Profile, name: str) -> tuple[str, int]:
 class Teller:
     """Makes Events of decisions: of every refusal and every connection, each once, and not without end."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, is_news: Callable[[Verdict], bool] | None = None) -> None:
         self._desk = desk
+        self._is_news = is_news
         self._told: set[tuple[str, ...]] = set()
 
     def __call__(self, decision: Decision) -> None:
-        data = {"kind": decision.kind, "subject": decision.subject[:500], "reason": decision.reason[:500]}
+        if decision.ruling is not None and self._is_news is not None and not self._is_news(decision.ruling):
+            return
+        key = (decision.kind, decision.subject[:500], decision.reason[:500])
         # Commands that are allowed are the agent's own story.
-        if tuple(data.values()) in self._told or (decision.verdict == "allow" and decision.kind != "network"):
+        if key in self._told or (decision.verdict == "allow" and decision.kind != "network"):
             return
         if len(self._told) > MOST_TOLD:
             return
-        self._told.add(tuple(data.values()))
+        self._told.add(key)
+        verdict = self._verdict(decision)
         if len(self._told) > MOST_TOLD:
-            data = {"kind": decision.kind, "subject": "", "reason": f"more than {MOST_TOLD} decisions"}
-        self._desk.context.emit(
-            "policy_decided",
-            self._desk.run,
-            {"verdict": decision.verdict, **data},
-            status="ok" if decision.verdict == "allow" else "failed",
+            verdict = verdict.model_copy(update={"observed": f"more than {MOST_TOLD} decisions", "evidence": ()})
+        self._desk.decided(verdict)
+
+    def _verdict(self, decision: Decision) -> Verdict:
+        subject = (decision.subject,) if decision.subject else ()
+        if (ruling := decision.ruling) is not None:
+            return ruling.model_copy(update={"evidence": (*subject, *ruling.evidence)})
+        return Verdict(
+            control=decision.kind,
+            rule_id=RULE[decision.kind],
+            decision=model.Decision(decision.verdict),
+            scope=f"run:{self._desk.run.run_id}",
+            observed=decision.reason,
+            evidence=subject,
         )

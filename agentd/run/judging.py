@@ -16,17 +16,7 @@ def judge_diff(desk: Desk, before: str, after: str) -> tuple[Verdict, ...]:
     found = changes(desk.context.mirror, before, after)
     verdicts = judge(desk.task.task_id, found, _contents(desk, found, rules.max_bytes), rules)
     for verdict in verdicts:
-        desk.context.emit(
-            "policy_decided",
-            desk.run,
-            {
-                "verdict": "deny",
-                "kind": "diff",
-                "subject": ", ".join(verdict.evidence)[:500],
-                "reason": f"{verdict.rule_id}: {verdict.observed}",
-            },
-            status="failed",
-        )
+        desk.decided(verdict)
     return verdicts
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from agentd.agents.endpoints import credentials_of, families_of
 from agentd.model import Decision, Profile, Verdict
+from agentd.policy.gates import ENDS_RUN
 from agentd.run.desk import Desk, RunEnd
+from agentd.run.tools import ToolMeters
 from agentd.states import RunState
-from agentd.store import holds
 from agentd.store.holds import profile_scope
 
 if TYPE_CHECKING:
@@ -35,29 +36,36 @@ class Notices:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._found: list[Notice] = []
+        self._ending: Verdict | None = None
+        self.meters = ToolMeters(desk)
 
     def __call__(self, notice: Notice) -> None:
         """Keep it, and make an Event of it."""
         verdict = notice.verdict
         self._found.append(notice)
-        self._desk.context.emit(
-            "policy_decided",
-            self._desk.run,
-            {
-                "kind": verdict.control,
-                "verdict": verdict.decision,
-                "rule_id": verdict.rule_id,
-                "subject": verdict.scope,
-                "reason": verdict.observed,
-                "limit": verdict.limit,
-            },
-            status="ok" if notice.kind == "soft" else "failed",
-        )
+        self._desk.decided(verdict)
+
+    def is_news(self, verdict: Verdict) -> bool:
+        """Take in what the policy has decided; False where the run is being ended, by this rule or another one."""
+        if not ENDS_RUN.get(verdict.rule_id):
+            return True
+        is_first = self._ending is None
+        self._ending = self._ending or verdict
+        return is_first
 
     @property
     def is_over(self) -> bool:
-        """Whether the agent need not go on: there will be no further answer for it."""
-        return any(notice.kind in ("hard", "quota") for notice in self._found)
+        """Whether the agent need not go on: there will be no further answer for it, or the policy ends the run."""
+        if self._ending is None and (verdict := self.meters.over()) is not None and self.is_news(verdict):
+            self._desk.decided(verdict)
+        return self._ending is not None or any(notice.kind in ("hard", "quota") for notice in self._found)
+
+    def require_allowed(self) -> None:
+        """Raises RunEnd when the policy ends the run, whatever the agent says of itself."""
+        if (verdict := self._ending) is not None:
+            limit = f" (limit: {verdict.limit})" if verdict.limit else ""
+            reason = f"the policy ended the run: {verdict.observed}{limit}"
+            raise RunEnd(RunState.halted, reason, rule=verdict.rule_id, detail=verdict.action, verdict=verdict)
 
     def require_none(self) -> None:
         """Raises RunEnd by the gravest notice there was, for an agent that did not do its part."""
@@ -68,7 +76,9 @@ class Notices:
             now = self._desk.context.clock.now()
             raise out_of_quota(self._desk, verdict.observed, verdict.retry_at or now)
         if (verdict := by_kind.get("auth")) is not None:
-            raise RunEnd(RunState.failed, verdict.observed, detail=verdict.action)
+            raise RunEnd(
+                RunState.failed, verdict.observed, rule="model_credential", detail=verdict.action, verdict=verdict
+            )
 
 
 def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
@@ -79,11 +89,11 @@ def out_of_budget(desk: Desk, verdict: Verdict) -> RunEnd:
     limit = f" (limit: {verdict.limit})" if verdict.limit else ""
     reason = f"the budget of {verdict.scope}: {verdict.observed}{limit}"
     if verdict.scope.startswith(("run:", "task:")) and verdict.rule_id != NO_PRICE:
-        return RunEnd(RunState.halted, reason, detail=verdict.action)
+        return RunEnd(RunState.halted, reason, rule=verdict.rule_id, detail=verdict.action, verdict=verdict)
     until = verdict.retry_at or desk.context.clock.now() + TRIED_AGAIN
     names = models_users(desk) if verdict.scope.startswith(("day:", "global:")) else {desk.profile.name}
     _hold(verdict.rule_id, desk, names, reason, verdict.action, until)
-    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+    return RunEnd(RunState.failed_retry, reason, rule=verdict.rule_id, retry_at=until, verdict=verdict)
 
 
 def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
@@ -93,13 +103,12 @@ def out_of_quota(desk: Desk, reason: str, retry_at: datetime) -> RunEnd:
     until = min(max(retry_at, now) + max(jitter, timedelta()), now + LONGEST_QUOTA)
     action = "nothing to do: dispatch goes on by itself at the reset"
     _hold("model_quota", desk, sharing(desk), reason, action, until)
-    return RunEnd(RunState.failed_retry, reason, retry_at=until)
+    return RunEnd(RunState.failed_retry, reason, rule="model_quota", retry_at=until)
 
 
 def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str, until: datetime) -> None:
     for name in profiles:
-        holds.hold(
-            desk.context.store,
+        desk.hold(
             Verdict(
                 control="model",
                 rule_id=rule_id,
@@ -108,7 +117,7 @@ def _hold(rule_id: str, desk: Desk, profiles: set[str], reason: str, action: str
                 observed=reason,
                 action=action,
                 retry_at=until,
-            ),
+            )
         )
 
 

@@ -235,7 +235,7 @@ def _ran(desk: Desk, name: str, ended: Ended) -> Ran:
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{desk.task.task_id}: the lease ran out while lockfiles were regenerated")
     if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
-        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure")
+        raise RunEnd(RunState.failed_retry, ended.message, rule="sandbox_missing", cause="infrastructure")
     if ended.ended == "timeout":
         return Ran(ended.exit_status, output, "timeout")
     if ended.ended != "exited":

@@ -6,6 +6,7 @@ from agentd.github.text import fence, neutralise_mentions, one_line
 from agentd.run.desk import Desk
 from agentd.sandbox.redact import redact
 from agentd.states import RunState
+from agentd.trace.spans import trace_id_of
 
 STICKY = "status"
 """Key of the one comment per issue that agentd keeps up to date."""
@@ -33,9 +34,16 @@ REQUEUE = (
 
 
 def sticky_body(
-    desk: Desk, state: RunState, *, reason: str = "", detail: str = "", saved: str = "", pull_url: str = ""
+    desk: Desk,
+    state: RunState,
+    *,
+    reason: str = "",
+    detail: str = "",
+    saved: str = "",
+    pull_url: str = "",
+    told: str = "",
 ) -> str:
-    """The sticky comment for a run in `state`."""
+    """The sticky comment for a run in `state`; `told` says by which rule it ended."""
     run, lines = desk.run, [f"**{HEADLINES[state]}**", ""]
     if reason:
         lines += [neutralise_mentions(one_line(reason, 500)), ""]
@@ -45,6 +53,8 @@ def sticky_body(
         lines += [neutralise_mentions(detail), ""]
     if saved:
         lines += [f"The work so far is kept on {saved} in agentd's mirror.", ""]
+    if told:
+        lines += [told, ""]
     if HEADLINES[state].startswith("Blocked"):
         lines += [REQUEUE, ""]
     what = f"run `{run.run_id}`, attempt {run.attempt}, profile `{run.profile}`, branch `{run.branch}`"
@@ -78,9 +88,16 @@ def pull_body(desk: Desk, verify_output: str) -> str:
             neutralise_mentions(task.rollback_note),
             "",
             f"Run `{desk.run.run_id}`, profile `{desk.run.profile}`, contract: {source}{_sandbox(desk)}",
+            _trace(desk),
         ]
     )
     return redact(body, desk.secrets)
+
+
+def _trace(desk: Desk) -> str:
+    """The run's trace, known before it is written."""
+    trace_id, link = trace_id_of(desk.run.run_id), desk.context.settings.tracing.link
+    return f"Trace [{trace_id}]({link.replace('{trace_id}', trace_id)})" if link else f"Trace `{trace_id}`"
 
 
 def _sandbox(desk: Desk) -> str:

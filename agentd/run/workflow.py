@@ -22,12 +22,13 @@ from agentd.run.context import Context
 from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
 from agentd.run.process import GuardianDied
 from agentd.run.prompt import with_conflict, with_feedback, with_refusal
+from agentd.run.recording import recorded_stage
 from agentd.run.stages import agent, finish, publish, start, sync, verify
 from agentd.states import ACTIVE, RunState
 from agentd.store import holds, runs
 from agentd.store.connection import explain
 
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
 
 MOST_LOOKS = 3
@@ -129,19 +130,23 @@ async def _carry(desk: Desk) -> Result:
 
 async def _agent_until_publishable(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
     """The agent's turns: after work that is not accepted it hears why and has another one, so often as is allowed."""
-    order, session = desk.order.prompt, None
+    settings, order, session = desk.context.settings, desk.order.prompt, None
+    controls, rounds = desk.context.run_controls.for_rounds(settings.max_fix_rounds), []
     prompt = with_conflict(order, began["conflicts"], began["told"]) if began["conflicts"] else order
-    for turn in range(desk.context.settings.max_fix_rounds + 1):
+    for turn in range(settings.max_fix_rounds + 1):
         made = await _step(f"agent-{turn}", _turn, desk, work.began, work.commit, turn, prompt, session)
-        session = made["session_id"]
+        session, tree = made["session_id"], made["tree"]
         if made["refused"]:
-            end, prompt = verify.refusal(made), with_refusal(order, made["refused"])
-            continue
-        made, verified = await _verified_on_base(desk, work, made, turn)
-        if verified["passed"]:
-            return made, verified
-        end = verify.rejection(desk, verified, turn)
-        prompt = with_feedback(order, desk.task.verify_command, verified["exit_status"], verified["output"])
+            said, end, prompt = "\n".join(made["refused"]), verify.refusal(made), with_refusal(order, made["refused"])
+        else:
+            made, verified = await _verified_on_base(desk, work, made, turn)
+            if verified["passed"]:
+                return made, verified
+            said, end = verified["output"], verify.rejection(desk, verified, turn)
+            prompt = with_feedback(order, desk.task.verify_command, verified["exit_status"], said)
+        rounds.append({"tree": tree, "said": said, "verified": not made["refused"]})
+        if (halt := verify.going_nowhere(desk, rounds, controls, end)) is not None:
+            raise halt
     raise end
 
 
@@ -174,26 +179,29 @@ async def _verify(desk: Desk, began: Result, made: Result, name: str) -> Result:
 
 def _end_of(error: GitError) -> RunEnd:
     if error.is_passing:
-        return RunEnd(RunState.failed_retry, str(error), cause="infrastructure")
-    return RunEnd(RunState.failed, str(error))
+        return RunEnd(RunState.failed_retry, str(error), rule="git_unavailable", cause="infrastructure")
+    return RunEnd(RunState.failed, str(error), rule="git_failed")
 
 
-async def _step(name: str, stage: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+async def _step(name: str, stage: Callable[..., Awaitable[Result]], desk: Desk, *arguments: Any) -> Result:
     """One durable step. A RunEnd is a result like any other, so that a replay ends in the same way."""
 
     async def act() -> Result:
         try:
-            return {"ok": await stage(*arguments)}
+            with recorded_stage(desk, name):
+                return {"ok": await stage(desk, *arguments)}
         except RunEnd as end:
             return {"end": end.to_json()}
         except ClaimLost as lost:
             raise Abandoned(str(lost)) from None
         except GuardianDied as error:
-            return {"end": RunEnd(RunState.failed_retry, str(error), cause="infrastructure").to_json()}
+            return {
+                "end": RunEnd(RunState.failed_retry, str(error), rule="guardian_died", cause="infrastructure").to_json()
+            }
         except GitError as error:
             return {"end": _end_of(error).to_json()}
         except GitHubError as error:
-            return {"end": RunEnd(RunState.failed, str(error)).to_json()}
+            return {"end": RunEnd(RunState.failed, str(error), rule="github_refused").to_json()}
         except StoreError as error:
             if _process[0].store.is_sqlite:
                 raise

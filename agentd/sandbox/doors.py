@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import posixpath
-import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,15 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from agentd.errors import ConfigurationError
 from agentd.policy.allowlist import CommandRules
-from agentd.policy.judgement import Judgement
+from agentd.policy.gates import Gates, RunMeters, ToolCall, evaluate
 from agentd.sandbox import inside, policy_hook
 from agentd.sandbox.commands import CommandJudge
 from agentd.sandbox.profile import HOME, WORKSPACE, Mount, is_within
 from agentd.sandbox.proxy import Decision, Handle, Proxy, ProxyRules, Resolve, served, system_resolve, tunnel
+from agentd.sandbox.tool_calls import asked
 
 FOLDER = "/run/agentd"
 PROXY_PORT = 3128
@@ -42,13 +41,8 @@ QUESTION_SECONDS = 10.0
 SUBJECT_CHARACTERS = 4000
 """of a command in a Decision"""
 
-SHELL_TOOLS = frozenset(["Bash", "shell", "exec_command", "execute", "run_shell_command"])
-WRITE_TOOLS = frozenset(["Write", "Edit", "MultiEdit", "NotebookEdit", "apply_patch"])
-PATH_FIELDS = ("file_path", "notebook_path", "path")
-PATCH_FIELDS = ("input", "patch", "command")
-PATCH_LINES = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
-"""Where a text for apply_patch names what it writes."""
-WRITABLE = (WORKSPACE, HOME, "/tmp")
+WITHOUT_POLICY = Gates(version="", roots=(WORKSPACE, HOME, "/tmp"))
+"""What tool calls are judged by where nobody says."""
 
 Service = Callable[[Path], AbstractAsyncContextManager[object]]
 """Listens on the unix socket it is given, as long as it is open."""
@@ -63,7 +57,15 @@ class Reach:
     local: frozenset[int] = frozenset()
     """TCP ports of this host's loopback that appear at the same port inside: a model's endpoint; from FIRST_PORT on"""
     rules: CommandRules | None = None
-    """what the hook judges shell commands by; None: no hook"""
+    """what the hook judges shell commands by; None: as it likes"""
+    gates: Gates | None = None
+    """what the hook judges every tool call by; without it and `rules` there is no hook"""
+    meters: Callable[[ToolCall], RunMeters] = field(default=lambda call: RunMeters())
+    """what is known of the run when a tool is to be called"""
+    leads_to: Callable[[str], str] = posixpath.normpath
+    """where a path inside really leads"""
+    scope: str = ""
+    """what the hook's verdicts are about"""
     private: bool = False
     """lets `hosts` have private addresses: a registry mirror on the own network"""
     services: Mapping[int, Service] = field(default_factory=dict)
@@ -112,12 +114,13 @@ async def open_doors(
             env = _proxy_environment(proxy_port)
             rules = ProxyRules(frozenset((host.lower(), port) for host, port in reach.hosts), private=reach.private)
             await stack.enter_async_context(Proxy(sockets / "proxy.sock", rules, decided, resolve))
-        if reach.rules is not None:
-            judge = await stack.enter_async_context(_Judge(reach.rules, decided))
+        has_hook = reach.rules is not None or reach.gates is not None
+        if has_hook:
+            judge = await stack.enter_async_context(_Judge(reach, decided))
             await stack.enter_async_context(
                 served(sockets / "policy.sock", judge.answer, QUESTIONS, policy_hook.MAX_BYTES)
             )
-        yield _doors(folder, env, listening, hook=reach.rules is not None)
+        yield _doors(folder, env, listening, hook=has_hook)
 
 
 def python_inside() -> tuple[str, tuple[Mount, ...]]:
@@ -178,9 +181,11 @@ def _relay_to(port: int) -> Handle:
 class _Judge:
     """Answers the hook: one JSON object a connection, a line each way. An async context manager."""
 
-    def __init__(self, rules: CommandRules, decided: Callable[[Decision], None]) -> None:
+    def __init__(self, reach: Reach, decided: Callable[[Decision], None]) -> None:
+        self._reach = reach
+        self._gates = reach.gates or WITHOUT_POLICY
         self._decided = decided
-        self._commands = CommandJudge(rules)
+        self._commands = CommandJudge(reach.rules) if reach.rules is not None else None
         # One thread: the helper process hears one question at a time.
         self._thread = ThreadPoolExecutor(1, "agentd-policy")
 
@@ -194,29 +199,28 @@ class _Judge:
     async def _judge(self, reader: asyncio.StreamReader) -> Decision:
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
-                call = json.loads(await reader.readuntil(b"\n"))
-            name, given = call["tool_name"], call["tool_input"]
-            command = _command(given) if name in SHELL_TOOLS else ""
-            paths = _paths(given, call.get("cwd")) if name in WRITE_TOOLS else []
-            name = str(name)
+                question = json.loads(await reader.readuntil(b"\n"))
+            found = asked(question, self._reach.leads_to)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return Decision("deny", "tool", "", f"the tool call cannot be read ({type(error).__name__})")
         except asyncio.LimitOverrunError:
             return Decision("deny", "tool", "", f"the tool call is longer than {policy_hook.MAX_BYTES} bytes")
         except TimeoutError:
             return Decision("deny", "tool", "", f"the tool call did not come within {QUESTION_SECONDS:g} s")
-        if name in SHELL_TOOLS:
-            judgement = await self._judge_command(command)
-            return Decision(judgement.verdict, "command", command[:SUBJECT_CHARACTERS], judgement.reason)
-        subject = " ".join([name, *paths])[:SUBJECT_CHARACTERS]
-        outside = next((path for path in paths if not any(is_within(path, folder) for folder in WRITABLE)), None)
-        if outside:
-            reason = f"{outside} is outside {WORKSPACE}; only files in it, {HOME} and /tmp may be written"
-            return Decision("deny", "tool", subject, reason)
-        return Decision("allow", "tool", subject, "no shell command, and nothing outside the workspace")
-
-    async def _judge_command(self, command: str) -> Judgement:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commands.judge, command)
+        subject = found.subject[:SUBJECT_CHARACTERS]
+        verdict = evaluate(self._gates, found.call, self._reach.meters(found.call), self._reach.scope)
+        if verdict is not None:
+            return Decision("deny", "tool", subject, f"{verdict.observed}; {verdict.action}", verdict)
+        if found.call.unreadable:
+            return Decision("deny", "tool", subject, f"the tool call cannot be read ({found.call.unreadable})")
+        if found.command is None:
+            return Decision("allow", "tool", subject, "no gate of the policy objects")
+        command = found.command[:SUBJECT_CHARACTERS]
+        if self._commands is None:
+            return Decision("allow", "command", command, "no gate of the policy objects, and commands have no policy")
+        loop = asyncio.get_running_loop()
+        judgement = await loop.run_in_executor(self._thread, self._commands.judge, found.command)
+        return Decision(judgement.verdict, "command", command, judgement.reason)
 
     async def __aenter__(self) -> _Judge:
         return self
@@ -227,27 +231,5 @@ class _Judge:
     def _close(self) -> None:
         # A judgement under way ends first; it would start the helper again.
         self._thread.shutdown(cancel_futures=True)
-        self._commands.close()
-
-
-def _command(given: dict[str, Any]) -> str:
-    """The text that the shell will run. Raises KeyError, TypeError, ValueError."""
-    command = given["command"] if "command" in given else given["cmd"]
-    if isinstance(command, str):
-        return command
-    words = [word for word in command if isinstance(word, str)]
-    if not words or len(words) != len(command):
-        raise TypeError("a command is a text or a list of words")
-    if len(words) == 3 and posixpath.basename(words[0]) in ("bash", "sh") and words[1] in ("-c", "-lc"):
-        return words[2]
-    return shlex.join(words)
-
-
-def _paths(given: dict[str, Any], folder: str | None) -> list[str]:
-    """Absolute paths of what a tool call would write. Raises TypeError, AttributeError."""
-    named = [given[name] for name in PATH_FIELDS if name in given]
-    for name in PATCH_FIELDS:
-        text = given.get(name, "")
-        lines = (text if isinstance(text, str) else "\n".join(text)).splitlines()
-        named += [line.removeprefix(mark) for line in lines for mark in PATCH_LINES if line.startswith(mark)]
-    return [posixpath.normpath(posixpath.join(folder or WORKSPACE, path.strip())) for path in named]
+        if self._commands is not None:
+            self._commands.close()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from agentd.model import Verdict
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 HEAD_BYTES = 8192
 HEAD_SECONDS = 10.0
@@ -52,6 +54,8 @@ class Decision:
     subject: str
     """`host:port`, the text of the command, or the tool's name with the paths it would write"""
     reason: str
+    ruling: Verdict | None = None
+    """the whole verdict, where a gate of the policy gave one"""
 
 
 async def system_resolve(host: str, port: int) -> list[str]:

@@ -151,7 +151,7 @@ def scratch_copy(store: Store | None, clock: Clock) -> Store:
         for table in (*schema.metadata.sorted_tables,):
             if table is schema.meta:
                 target.execute(table.delete())
-            rows = [dict(row) for row in source.execute(select(table)).mappings()]
+            rows = [dict(row) for row in source.execute(select(table).order_by(*table.primary_key)).mappings()]
             if rows:
                 target.execute(insert(table), rows)
     return copy
@@ -200,6 +200,7 @@ def _upgrade(store: Store) -> None:
             for statement in schema.MIGRATIONS[version]:
                 connection.execute(text(statement))
         schema.metadata.create_all(connection)
+        _protect(store, connection)
         key = schema.meta.c.key == "schema_version"
         connection.execute(update(schema.meta).where(key).values(value=str(schema.VERSION)))
 
@@ -211,8 +212,7 @@ def _create(store: Store) -> None:
             if inspect(connection).has_table("meta"):
                 return
         schema.metadata.create_all(connection)
-        for statement in schema.APPEND_ONLY[store.engine.dialect.name]:
-            connection.execute(text(statement))
+        _protect(store, connection)
         connection.execute(
             insert(schema.meta),
             [
@@ -220,6 +220,12 @@ def _create(store: Store) -> None:
                 {"key": "installation_id", "value": uuid.uuid4().hex[:12]},
             ],
         )
+
+
+def _protect(store: Store, connection: Connection) -> None:
+    """Let the ledger take nothing but rows behind its last one."""
+    for statement in schema.APPEND_ONLY[store.engine.dialect.name]:
+        connection.exec_driver_sql(statement)
 
 
 def explain(name: str, error: SQLAlchemyError) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from agentd.store import schema
 from agentd.store.connection import Store
-from agentd.store.ledger import GENESIS, link
+from agentd.store.ledger import link
 
 MOST = 3
 BUSY_SECONDS = 2.0
@@ -39,7 +39,7 @@ def broken_links(store: Store, newest: int) -> tuple[int, list[int]]:
     with store.read() as connection:
         rows = list(reversed(list(connection.execute(query))))
     begins = not rows or rows[0].seq == 1
-    prev, seq = (GENESIS, 0) if begins else (rows[0].hash, rows[0].seq)
+    prev, seq = (schema.GENESIS, 0) if begins else (rows[0].hash, rows[0].seq)
     looked = rows if begins else rows[1:]
     wrong = []
     for row in looked:

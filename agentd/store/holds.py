@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete, insert, select
 
 from agentd.model import Decision, Verdict
 from agentd.store import schema
@@ -10,10 +12,11 @@ from agentd.store.connection import Store
 from agentd.store.glance import hold_end
 
 
-def hold(store: Store, verdict: Verdict) -> bool:
-    """Record a hold by its scope; True when it is new or says something new.
+def hold(store: Store, verdict: Verdict, told: Callable[[Connection], object]) -> bool:
+    """Record a hold by its scope; True when it is new or says something new: then `told` is part of the transaction.
 
-    `since` is when it was set, and stays with an unchanged hold that has no end.
+    `since` is when it was set, and stays with an unchanged hold that has no end. See agentd.store.verdicts, which
+    makes an Event of it.
     """
     with store.write() as connection:
         query = select(schema.holds).where(schema.holds.c.scope == verdict.scope)
@@ -32,6 +35,8 @@ def hold(store: Store, verdict: Verdict) -> bool:
                 retry_at=verdict.retry_at.isoformat() if verdict.retry_at else None,
             )
         )
+        if not same:
+            told(connection)
     return not same
 
 

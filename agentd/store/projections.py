@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,81 @@ from agentd.store.runs import latest_runs
 MOST_RUNS = 10_000
 
 
-def project(store: Store, state_dir: Path, log_dir: Path) -> None:
-    """Bring runs.json and events.jsonl up to the store. Safe to call at any time, from several processes."""
+@dataclass(frozen=True)
+class EventFiles:
+    """Where events are projected to, and when a new file is begun."""
+
+    path: Path
+    max_bytes: int = 0
+    """0 is no limit"""
+    kept: int = 10
+    """earlier files beside it"""
+
+
+@dataclass(frozen=True)
+class _Position:
+    """How far events are projected: the last one in the file, how many bytes it then had, the last one before it."""
+
+    seq: int = 0
+    size: int = 0
+    before: int = 0
+
+
+def project(store: Store, state_dir: Path, events: EventFiles) -> None:
+    """Bring runs.json and the file of events up to the store. Safe to call at any time, from several processes."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    events.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state_dir / "projections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _append_events(store, log_dir / "events.jsonl"):
+        if _append_events(store, events):
             _write_runs(store, state_dir / "runs.json")
 
 
-def _append_events(store: Store, path: Path) -> bool:
+def _append_events(store: Store, files: EventFiles) -> bool:
     """Append what is new; True when anything was. A torn last line is cut off first, a lost file is written anew."""
-    seq, size = _position(store)
-    if not path.exists() or path.stat().st_size < size:
-        seq, size = 0, 0
-    rows = events_after(store, seq)
-    if not rows and path.exists():
+    at = _position(store)
+    if not files.path.exists() or files.path.stat().st_size < at.size:
+        at = _Position(at.before, 0, at.before)
+    rows = events_after(store, at.seq)
+    if not rows and files.path.exists():
         return False
+    while True:
+        if files.max_bytes and at.size >= files.max_bytes:
+            _rotate(files, at)
+            at = _Position(at.seq, 0, at.seq)
+        at = _append(files.path, at, rows)
+        _set_position(store, at)
+        rows = events_after(store, at.seq)
+        if not rows:
+            return True
+
+
+def _append(path: Path, at: _Position, rows: list[tuple[int, str]]) -> _Position:
     with path.open("r+b" if path.exists() else "w+b") as file:
-        file.truncate(size)
-        file.seek(size)
-        while rows:
-            for seq, body in rows:  # noqa: B007  # the last one is kept
-                file.write(body.encode() + b"\n")
-            rows = events_after(store, seq)
+        file.truncate(at.size)
+        file.seek(at.size)
+        file.write(b"".join(body.encode() + b"\n" for _, body in rows))
         file.flush()
         os.fsync(file.fileno())
-        size = file.tell()
-    _set_position(store, seq, size)
-    return True
+        return _Position(rows[-1][0] if rows else at.seq, file.tell(), at.before)
+
+
+def _rotate(files: EventFiles, at: _Position) -> None:
+    """`events.jsonl` becomes `events.<last sequence number>.jsonl`; the oldest go when there are too many."""
+    path = files.path
+    path.rename(path.with_name(f"{path.stem}.{at.seq}{path.suffix}"))
+    for old in earlier_files(path)[: -files.kept or None]:
+        old.unlink()
+
+
+def earlier_files(path: Path) -> list[Path]:
+    """What the file of events was before, the oldest first."""
+    found = {
+        int(number): each
+        for each in path.parent.glob(f"{path.stem}.*{path.suffix}")
+        if (number := each.name.removeprefix(f"{path.stem}.").removesuffix(path.suffix)).isdigit()
+    }
+    return [found[number] for number in sorted(found)]
 
 
 def _write_runs(store: Store, path: Path) -> None:
@@ -88,14 +134,13 @@ def _pid(executor: str) -> int:
     return int(parts[-2]) if len(parts) >= 3 and parts[-2].isdigit() else 0
 
 
-def _position(store: Store) -> tuple[int, int]:
+def _position(store: Store) -> _Position:
     with store.read() as connection:
         found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "projected")).scalar()
-    seq, _, size = (found or "0:0").partition(":")
-    return int(seq), int(size)
+    return _Position(*(int(part) for part in (found or "0").split(":")))
 
 
-def _set_position(store: Store, seq: int, size: int) -> None:
+def _set_position(store: Store, at: _Position) -> None:
     with store.write() as connection:
         connection.execute(delete(schema.meta).where(schema.meta.c.key == "projected"))
-        connection.execute(insert(schema.meta).values(key="projected", value=f"{seq}:{size}"))
+        connection.execute(insert(schema.meta).values(key="projected", value=f"{at.seq}:{at.size}:{at.before}"))

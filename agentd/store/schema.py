@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-VERSION = 3
+VERSION = 4
 """Grows with every change of this file; a store of a later version is refused."""
 
 metadata = MetaData()
@@ -23,6 +23,8 @@ runs = Table(
     Column("branch", Text, nullable=False),
     Column("title", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("failure_mode", Text, nullable=False, server_default=""),
+    Column("terminal_reason", Text, nullable=False, server_default=""),
     Column("label", Text, nullable=False, server_default=""),
     Column("cancel_reason", Text, nullable=False, server_default=""),
     Column("generation", Integer, nullable=False, server_default="0"),
@@ -147,6 +149,59 @@ events = Table(
 )
 Index("events_task", events.c.task_id)
 
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("action_fingerprint", Text, nullable=False),
+    Column("output_fingerprint", Text, nullable=False),
+    Column("diff_fingerprint", Text, nullable=False),
+    Column("work_units", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Float),
+    Column("failure_mode", Text, nullable=False),
+    Column("exception_class", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("ended_at", Text),
+    sqlite_with_rowid=False,
+)
+"""Stages, agent turns, tool calls and retries of runs. Model calls are rows of `spend`, decisions Events."""
+
+reported_spans = Table(
+    "reported_spans",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("span_id", Text, primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("attributes", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What agents have said of themselves (agentd.trace.receiving)."""
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("done", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("retry_at", Text),
+    sqlite_with_rowid=False,
+)
+"""What was made of a run after its end: `evidence`, and its trace for each sink. `done` also when it was given up."""
+
 etags = Table(
     "etags",
     metadata,
@@ -226,12 +281,22 @@ spend = Table(
 was told. `input_tokens` includes cached ones, `output_tokens` includes reasoning; no price is NULL."""
 Index("spend_open", spend.c.gateway, sqlite_where=spend.c.state == "open", postgresql_where=spend.c.state == "open")
 
+GENESIS = "0" * 64
+"""What the first row of the ledger has for the hash of the row before."""
+_IN_ORDER = (
+    "NEW.seq {differs} (SELECT coalesce(max(seq), 0) + 1 FROM events) OR NEW.prev {differs} "
+    f"coalesce((SELECT hash FROM events ORDER BY seq DESC LIMIT 1), '{GENESIS}')"
+)
+
 APPEND_ONLY = {
     "sqlite": [
         "CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events "
         "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
         "CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events "
         "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+        "CREATE TRIGGER IF NOT EXISTS events_in_order BEFORE INSERT ON events "
+        f"WHEN {_IN_ORDER.format(differs='IS NOT')} BEGIN "
+        "SELECT RAISE(ABORT, 'the ledger takes a row only behind its last one'); END",
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION agentd_append_only() RETURNS trigger LANGUAGE plpgsql AS "
@@ -239,8 +304,17 @@ APPEND_ONLY = {
         "DROP TRIGGER IF EXISTS events_append_only ON events",
         "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE ON events "
         "FOR EACH ROW EXECUTE FUNCTION agentd_append_only()",
+        "CREATE OR REPLACE FUNCTION agentd_in_order() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN IF {_IN_ORDER.format(differs='IS DISTINCT FROM')} THEN "
+        "RAISE EXCEPTION 'the ledger takes a row only behind its last one'; END IF; RETURN NEW; END $$",
+        "DROP TRIGGER IF EXISTS events_in_order ON events",
+        "CREATE TRIGGER events_in_order BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION agentd_in_order()",
     ],
 }
+"""Statements that may be given again; a new version's are given to an older store too."""
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: ()}
+ADDED_TO_RUNS = tuple(
+    f"ALTER TABLE runs ADD COLUMN {column} TEXT NOT NULL DEFAULT ''" for column in ("failure_mode", "terminal_reason")
+)
+MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: (), 4: ADDED_TO_RUNS}
 """By version, the statements that bring a store of the version before up to it; new tables come by themselves."""

@@ -32,7 +32,7 @@ from agentd.run.enclosure import reading
 from agentd.run.stages.finish import save_work
 from agentd.run.stages.sync import unpublished_ref
 from agentd.states import ACTIVE, RunState
-from agentd.store import runs
+from agentd.store import runs, steps
 
 Kind = Literal["workspace", "files", "refs", "salvage", "branch"]
 LIVING = ACTIVE | {RunState.in_review}
@@ -186,6 +186,8 @@ def _remove_files(context: Context, item: Item) -> Item:
     folder.rename(gone)  # whole or not at all, for who looks for runs by their folders
     shutil.rmtree(gone, ignore_errors=True)
     context.log_path(item.run_id).unlink(missing_ok=True)
+    (context.settings.log_dir / "traces" / f"{item.run_id}.json").unlink(missing_ok=True)
+    steps.forget(context.store, item.run_id)
     return item
 
 

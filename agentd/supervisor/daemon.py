@@ -22,11 +22,14 @@ from agentd.run.desk import OVERDUE
 from agentd.run.executor import executor_id
 from agentd.run.process import tree_is_gone
 from agentd.store import executors, runs
+from agentd.store.checkpoints import checkpoint, folder_of, written_at
 from agentd.store.connection import bind, open_store
-from agentd.store.projections import project
+from agentd.store.projections import EventFiles, project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
+from agentd.supervisor.process import NUDGE
+from agentd.supervisor.records import make_records
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -37,13 +40,19 @@ STOP_SECONDS = 10.0
 
 @dataclass
 class Stop:
-    """What signals have asked for: the first one drains, the second one stops now."""
+    """What signals have asked for: the first one drains, the second one stops now; another kind asks for a poll."""
 
     asked: int = 0
+    nudged: bool = False
+    """somebody wants the next poll now"""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signal(self) -> None:
         self.asked += 1
+        self.changed.set()
+
+    def nudge(self) -> None:
+        self.nudged = True
         self.changed.set()
 
 
@@ -94,8 +103,10 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
             while not stop.asked:
                 try:
                     told(await tick(context, memory))
-                    project(context.store, context.settings.state_dir, context.settings.log_dir)
+                    _project(context)
                     _clean_up(context, memory, remote=True)
+                    await asyncio.to_thread(_checkpoint, context)
+                    _record(context, memory)
                     await _rest(context, memory, stop)
                 except StoreError as error:
                     await _without_store(context, memory, error, stop)
@@ -116,6 +127,7 @@ async def work(context: Context, told: Callable[[str], None]) -> None:
                         told(f"carry {run_id}")
                     _heed(context)
                     _clean_up(context, memory, remote=False)
+                    _record(context, memory)
                     await host.rest(not context.carried)
                     await _pause(stop, WORKER_SECONDS)
                 except StoreError as error:
@@ -135,7 +147,10 @@ async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
                 await memory.lead.give_back()
             if not context.carried:
                 executors.leave(context.store, context.executor)
-            project(context.store, context.settings.state_dir, context.settings.log_dir)
+            if memory.recording is not None:
+                await memory.recording
+            await asyncio.to_thread(_records, context)
+            _project(context)
 
 
 async def _without_store(context: Context, memory: Memory, error: StoreError, stop: Stop) -> None:
@@ -155,10 +170,11 @@ class _signals:  # used as a context manager only
         self.stop = Stop()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.signal)
+        asyncio.get_running_loop().add_signal_handler(NUDGE, self.stop.nudge)
         return self.stop
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, NUDGE):
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
@@ -167,7 +183,7 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
     assert memory.host is not None
     busy = len(runs.active_runs(context.store))
     until = context.clock.boottime() + context.settings.poll_interval_seconds
-    while (left := until - context.clock.boottime()) > 0 and not stop.asked:
+    while (left := until - context.clock.boottime()) > 0 and not stop.asked and not stop.nudged:
         # Alone and with nothing to do there is nobody to report to, and nothing to take.
         alone = context.store.is_sqlite and not busy
         await memory.host.rest(not context.carried)
@@ -180,6 +196,9 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
         await memory.host.take()
         if len(runs.active_runs(context.store)) < busy:
             return
+    if stop.nudged and not stop.asked:
+        stop.nudged = False
+        stop.changed.clear()
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
@@ -205,6 +224,37 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
         _heed(context)
         await asyncio.to_thread(memory.host.beat)
         await memory.host.go_on()
+
+
+def _project(context: Context) -> None:
+    """Bring the files up to the store that other programs read."""
+    ledger = context.settings.ledger
+    files = EventFiles(context.settings.events, int(ledger.events_max_mib * (1 << 20)), ledger.events_kept)
+    project(context.store, context.settings.state_dir, files)
+
+
+def _record(context: Context, memory: Memory) -> None:
+    """Evidence and traces of runs that have ended, beside everything else."""
+    if memory.recording is None or memory.recording.done():
+        memory.recording = asyncio.create_task(asyncio.to_thread(_records, context))
+
+
+def _records(context: Context) -> None:
+    try:
+        make_records(context)
+    except AgentdError as error:  # of the store; it is told where it keeps work from being done
+        print(f"agentd: evidence and traces: {error}", file=sys.stderr, flush=True)
+
+
+def _checkpoint(context: Context) -> None:
+    """Sign from time to time how far the ledger has come, restarts or not."""
+    minutes, folder = context.settings.ledger.checkpoint_minutes, folder_of(context.settings.state_dir)
+    if not minutes or 0 <= context.clock.now().timestamp() - written_at(folder) < minutes * 60:
+        return
+    try:
+        checkpoint(context.store, folder)
+    except (AgentdError, OSError) as error:
+        print(f"agentd: checkpoint of the ledger: {error}", file=sys.stderr, flush=True)
 
 
 def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agentd.clock import new_id
 from agentd.git.naming import branch_of
 from agentd.model import Profile, Run, Task
-from agentd.run.context import Context, Order, new_id
+from agentd.run.context import Context, Order
 from agentd.run.prompt import render
 from agentd.states import RunState
 from agentd.store import attempts, holds, runs

@@ -11,7 +11,8 @@ import psutil
 
 from agentd.agents import adapter_of, executable_of, name_of
 from agentd.errors import ConfigurationError
-from agentd.model import Profile, Run
+from agentd.model import Decision, Profile, Run, Verdict
+from agentd.policy.failures import end_fields
 from agentd.run import engine
 from agentd.run.context import Context
 from agentd.run.desk import Desk, hold_scope, open_desk
@@ -224,5 +225,9 @@ def _give_up(context: Context, run_id: str) -> None:
     last = used >= context.settings.retries.infrastructure
     state = RunState.failed if last else RunState.failed_retry
     reason = "an error inside agentd; the log of the supervisor has it"
-    runs.change_state(context.store, run_id, state, reason=reason)
+    decision = Decision.block if last else Decision.hold
+    scope = f"run:{run_id}"
+    verdict = Verdict(control="run", rule_id="inner_error", decision=decision, scope=scope, observed=reason)
+    context.decided(verdict, run, source="reconciler")
+    runs.change_state(context.store, run_id, state, reason=reason, **end_fields("inner_error", used_up=last))
     context.emit("run_failed", run, {"reason": reason}, status="failed", source="reconciler")

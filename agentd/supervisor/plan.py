@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
@@ -43,6 +44,24 @@ class Question:
 
 Objection = tuple[str, str, str]
 """rule id, what was observed, what to do"""
+
+
+def row_of(candidate: Candidate) -> dict[str, Any]:
+    """A candidate for who watches."""
+    task, verdict = candidate.task, candidate.verdict
+    return {
+        "task_id": task.task_id,
+        "issue_number": candidate.issue.number,
+        "title": task.title,
+        "url": candidate.issue.html_url,
+        "priority": task.priority,
+        "dependencies": list(task.dependencies),
+        "decision": str(verdict.decision),
+        "rule_id": verdict.rule_id,
+        "reason": verdict.observed,
+        "action": verdict.action,
+        "retry_at": verdict.retry_at.isoformat() if verdict.retry_at else None,
+    }
 
 
 @dataclass(frozen=True)

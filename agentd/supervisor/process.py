@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import psutil
 from agentd.errors import ConfigurationError
 
 PID_FILE = "supervisor.pid"
+NUDGE = signal.SIGUSR1
+"""Signal that makes a supervisor look at GitHub at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def only_one(state_dir: Path) -> Iterator[None]:
             raise ConfigurationError(
                 f"a supervisor is running already ({who}); `agentd status` shows it, `agentd stop` ends it"
             ) from None
+        signal.signal(NUDGE, lambda *_: None)  # until it can obey; a process without a handler would end
         pid_file = state_dir / PID_FILE
         pid_file.write_text(f"{os.getpid()} {psutil.Process().create_time():.3f}\n")
         try:

@@ -17,6 +17,7 @@ from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import READY, set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
 from agentd.model import Decision, Issue, Run, Verdict
+from agentd.policy.failures import end_fields
 from agentd.run import engine
 from agentd.run.claim import is_over
 from agentd.run.context import Context
@@ -78,7 +79,10 @@ async def end_foreign(context: Context) -> list[str]:
         await engine.forget(run.run_id)
         reason = f"agentd was changed under it: it began with version {contract} of a run's stages"
         attempts.refund(context.store, run.run_id)
-        runs.change_state(context.store, run.run_id, RunState.failed_retry, reason=reason)
+        verdict = _verdict("contract_changed", Decision.hold, run, reason)
+        context.decided(verdict, run, source="reconciler")
+        fields = end_fields("contract_changed")
+        runs.change_state(context.store, run.run_id, RunState.failed_retry, reason=reason, **fields)
         context.emit("run_failed", run, {"reason": reason}, status="skipped", source="reconciler")
         ended.append(run.run_id)
     return ended
@@ -91,7 +95,9 @@ def mind_untaken(context: Context) -> None:
         if run.executor:
             continue
         if run.cancel_reason and run.state is RunState.queued:
-            runs.change_state(context.store, run.run_id, RunState.cancelled, reason=run.cancel_reason)
+            context.decided(_verdict("cancelled", Decision.block, run, run.cancel_reason), run, source="reconciler")
+            fields = end_fields("cancelled")
+            runs.change_state(context.store, run.run_id, RunState.cancelled, reason=run.cancel_reason, **fields)
         elif context.clock.now() - run.updated_at > patience:
             verdict = Verdict(
                 control="fleet",
@@ -101,7 +107,7 @@ def mind_untaken(context: Context) -> None:
                 observed=f"no host has taken run {run.run_id} since {run.updated_at:%Y-%m-%d %H:%M} UTC",
                 action="see `agentd workers list`: start one that has its agent, or `agentd runs cancel`",
             )
-            holds.hold(context.store, verdict)
+            context.hold(verdict, run, source="reconciler")
 
 
 def free_stranded(context: Context, world: World) -> bool:
@@ -241,10 +247,17 @@ def _requeue(context: Context, run: Run) -> bool:
     attempts.clear(context.store, run.task_id)
     holds.lift(context.store, run.task_id)
     if run.state is RunState.in_review:
-        runs.change_state(context.store, run.run_id, RunState.cancelled, reason="superseded: status:todo was set")
+        reason = "superseded: status:todo was set"
+        context.decided(_verdict("cancelled", Decision.block, run, reason), run, source="reconciler")
+        runs.change_state(context.store, run.run_id, RunState.cancelled, reason=reason, **end_fields("cancelled"))
     else:
         runs.update_run(context.store, run.run_id, label="status:todo")
     return True
+
+
+def _verdict(rule_id: str, decision: Decision, run: Run, observed: str) -> Verdict:
+    scope = f"run:{run.run_id}"
+    return Verdict(control="run", rule_id=rule_id, decision=decision, scope=scope, observed=observed)
 
 
 def _merged(context: Context, run: Run, pull: Pull) -> Run:
@@ -258,7 +271,9 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
         with suppress(Rejected, Forbidden):  # protected, or somebody has pushed more: theirs now
             delete_branch(gh, run.branch, pull.head_sha)
     merged_at = pull.merged_at or context.clock.now()
-    ended = runs.change_state(context.store, run.run_id, RunState.merged, merged_at=merged_at, label="")
+    ended = runs.change_state(
+        context.store, run.run_id, RunState.merged, merged_at=merged_at, label="", **end_fields("")
+    )
     attempts.clear(context.store, run.task_id)
     data = {"pr_number": pull.number, "pr_url": pull.url, "merged_at": merged_at.isoformat(), "dry_run": False}
     context.emit("run_completed", run, data, source="reconciler")
@@ -286,7 +301,10 @@ def _closed(context: Context, run: Run) -> Run:
             set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
             upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
     reason = "the pull request was closed"
-    ended = runs.change_state(context.store, run.run_id, state, reason=reason, label="status:blocked")
+    context.decided(_verdict("pull_closed", Decision.block, run, reason), run, source="reconciler")
+    ended = runs.change_state(
+        context.store, run.run_id, state, reason=reason, label="status:blocked", **end_fields("pull_closed")
+    )
     data = {"reason": str(state), "pr_url": run.pr_url, "dry_run": False}
     context.emit("run_failed", run, data, status="failed", source="reconciler")
     return ended

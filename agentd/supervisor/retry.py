@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agentd.clock import Clock
+from agentd.clock import Clock, new_id
 from agentd.config import Settings
 from agentd.errors import ConfigurationError
 from agentd.model import Run
-from agentd.run.context import Order, new_id
+from agentd.run.context import Order
 from agentd.states import ENDS, RunState
 from agentd.store import attempts, holds, runs
 from agentd.store.connection import Store

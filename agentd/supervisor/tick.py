@@ -14,8 +14,9 @@ from agentd.model import Decision, Run, Verdict
 from agentd.run.context import Context
 from agentd.run.report import STICKY
 from agentd.run.stages.finish import REFUSED
-from agentd.store import holds
+from agentd.store import holds, verdicts
 from agentd.store.attempts import backoff_seconds
+from agentd.store.plans import note_plan
 from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor import reconcile
 from agentd.supervisor.admission import Admission
@@ -23,10 +24,13 @@ from agentd.supervisor.decide import ask, gone, profile_of, room
 from agentd.supervisor.dispatch import admit_run
 from agentd.supervisor.host import Host
 from agentd.supervisor.lead import Lead
-from agentd.supervisor.plan import Candidate, plan
+from agentd.supervisor.plan import Candidate, plan, row_of
 from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import task_id_of, task_of
 from agentd.supervisor.world import GITHUB, STRAYS_SECONDS, World, observe
+
+SAID_BY_LABELS = frozenset({"running", "in_review", "in_progress", "blocked"})
+"""Rules of the plan that only repeat what the issue's label says, and a run has decided before."""
 
 
 @dataclass
@@ -41,6 +45,9 @@ class Memory:
     host: Host | None = None
     lead: Lead | None = None
     cleaning: asyncio.Task[None] | None = None
+    recording: asyncio.Task[None] | None = None
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """why each task waited at the last tick: rule and what was observed"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ async def tick(context: Context, memory: Memory, *, dry_run: bool = False, take:
         _note(context)
     except ClaimLost:
         return Tick(revived=revived, hold=_standby(lead))
+    if done.hold is None:
+        note_plan(context.store, [row_of(candidate) for candidate in done.candidates])
     if take:
         new = {run.run_id for run in done.started}
         revived += [run_id for run_id in await host.take() if run_id not in new]
@@ -103,6 +112,8 @@ async def _decide_and_dispatch(context: Context, memory: Memory, *, dry_run: boo
         return Tick(hold=_hold_github(context, memory, error))
     memory.troubles = 0
     holds.lift(context.store, GITHUB)
+    if not dry_run:
+        _record(context, memory, candidates)
     started = [] if dry_run else _dispatch(context, memory, candidates)
     return Tick(candidates, started, moved=moved)
 
@@ -197,16 +208,31 @@ def _dispatch(context: Context, memory: Memory, candidates: list[Candidate]) -> 
             verdict = candidate.verdict.model_copy(
                 update={"decision": Decision.hold, "rule_id": "profile", "observed": str(error)}
             )
-            holds.hold(context.store, verdict)
+            verdicts.hold(context.store, verdict, context.about(None, "supervisor", candidate.task))
             continue
         if run is not None:
             started.append(run)
     return started
 
 
+def _record(context: Context, memory: Memory, candidates: list[Candidate]) -> None:
+    """Why each task waits, as an Event whenever that changes."""
+    now = {each.task.task_id: each for each in candidates if each.verdict.rule_id not in SAID_BY_LABELS}
+    said = {task_id: (each.verdict.rule_id, each.verdict.observed) for task_id, each in now.items()}
+    news = [
+        (each.verdict, context.about(None, "supervisor", each.task))
+        for task_id, each in now.items()
+        if each.verdict.decision is not Decision.allow
+        and each.verdict.control != "trust"  # those are holds, told on the issue too
+        and memory.said.get(task_id) != said[task_id]
+    ]
+    verdicts.record_all(context.store, news)
+    memory.said = said
+
+
 def _tell(context: Context, candidate: Candidate, verdict: Verdict, dry_run: bool) -> None:
     """A hold that a person must end is told once on the issue, and again only when its reason changes."""
-    if not holds.hold(context.store, verdict) or dry_run:
+    if not verdicts.hold(context.store, verdict, context.about(None, "supervisor", candidate.task)) or dry_run:
         return
     lines = [
         "**Held: agentd will not start on this yet**",
@@ -239,5 +265,5 @@ def _hold_github(context: Context, memory: Memory, error: GitHubError | GitError
         action="nothing to do: agentd goes on by itself",
         retry_at=until,
     )
-    holds.hold(context.store, verdict)
+    context.hold(verdict, source="supervisor")
     return verdict

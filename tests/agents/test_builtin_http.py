@@ -40,8 +40,8 @@ async def service(*answers: web.Response) -> AsyncIterator[tuple[str, list[str]]
         await runner.cleanup()
 
 
-async def events_of(folder: Path, base: str, dialect: str = "chat") -> list[Event]:
-    work = Work("please", folder, Endpoint(base, "key", "practice"), dialect)
+async def events_of(folder: Path, base: str, dialect: str = "chat", **more: Any) -> list[Event]:
+    work = Work("please", folder, Endpoint(base, "key", "practice"), dialect, **more)
     return [event async for event in run_agent(work)]
 
 
@@ -92,12 +92,9 @@ async def test_arguments_that_are_no_json_and_an_answer_that_was_cut(rig: Rig) -
 @pytest.mark.parametrize(
     "answer", ["[]", "{}", "null", '{"choices": []}', '{"content": 1}', '{"choices": [{"message": 1}]}']
 )
-async def test_what_is_no_answer_is_one_error(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, dialect: str, answer: str
-) -> None:
-    monkeypatch.setattr("agentd.agents.builtin.program.exchange.FIRST_WAIT_SECONDS", 0.0)
+async def test_what_is_no_answer_is_one_error(rig: Rig, dialect: str, answer: str) -> None:
     async with service(web.Response(text=answer)) as (base, asked):
-        [event] = await events_of(rig.workspace, base, dialect)
+        [event] = await events_of(rig.workspace, base, dialect, waits_seconds=(0.0, 0.0, 0.0))
     assert isinstance(event, Failure) and (event.kind, event.retryable) == ("api_error", True)
     assert len(asked) == 4
 

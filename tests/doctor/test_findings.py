@@ -25,7 +25,7 @@ from agentd.git.salvage import Manifest, message, salvage_ref
 from agentd.model import Decision, Verdict
 from agentd.policy.budgets import Amount, Meter
 from agentd.states import RunState
-from agentd.store import attempts, claims, executors, holds, spending
+from agentd.store import attempts, claims, executors, holds, schema, spending
 from agentd.store.executors import Executor
 from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor.process import running
@@ -203,7 +203,9 @@ def sql(place: Place, *statements: str) -> None:
 
 def newer_store(place: Place) -> None:
     sql(place, "UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    place.effects["pip"] = lambda words: sql(place, "UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    place.effects["pip"] = lambda words: sql(
+        place, f"UPDATE meta SET value = '{schema.VERSION}' WHERE key = 'schema_version'"
+    )
 
 
 def damaged_page(place: Place) -> None:
@@ -354,7 +356,7 @@ def held(scope: str, seconds: float | None = None) -> Arrange:
     def arrange(place: Place) -> None:
         until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
         told = {"decision": Decision.hold, "observed": "because", "retry_at": until}
-        holds.hold(place.store, Verdict(control="c", rule_id="rule", scope=scope, **told))  # type: ignore[arg-type]
+        holds.hold(place.store, Verdict(control="c", rule_id="rule", scope=scope, **told), lambda _: None)  # type: ignore[arg-type]
 
     return arrange
 

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from agentd.git.runner import git
 from agentd.states import BLOCKED_ENDS, RunState
 from agentd.store import claims, runs
-from agentd.store.ledger import problems
+from agentd.store.verification import problems
 from agentd.supervisor.lead import LEAD
 from tests.e2e.conftest import REPO
 from tests.faults import chaos_writes

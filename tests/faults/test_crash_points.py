@@ -17,7 +17,7 @@ from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
 from agentd.store import claims, runs
 from agentd.store.connection import Store, open_store
-from agentd.store.ledger import problems
+from agentd.store.verification import problems
 from agentd.supervisor.lead import LEAD
 from tests import postgres
 from tests.e2e.conftest import FILES, REPO, Installation, environment

@@ -22,7 +22,7 @@ from agentd.practice import PracticeGitHub
 from agentd.states import ENDS, RunState
 from agentd.store import runs
 from agentd.store.connection import open_store
-from agentd.store.ledger import problems
+from agentd.store.verification import problems
 from tests.e2e.conftest import FILES, REPO, Installation, environment
 from tests.e2e.test_restart import agents
 from tests.faults.forks import ForkServer

@@ -7,21 +7,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, text
 
 from agentd.errors import ClaimLost, StoreError, UndeclaredTransition
 from agentd.model import Decision, Event, Run, Verdict
 from agentd.states import RunState
-from agentd.store import attempts, claims, holds, ledger, runs, spending
+from agentd.store import attempts, claims, holds, ledger, runs, spending, steps, verdicts
 from agentd.store.connection import Store, open_store, scratch_copy
-from agentd.store.projections import project
 from tests.conftest import TurnedClock
 
 LEASE = 90.0
 
 
-def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") -> Run:
+def a_run(
+    store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01", order: dict[str, object] | None = None
+) -> Run:
     now = store.clock.now()
     with store.write() as connection:
         attempt = attempts.charge(store, connection, task_id, run_id)
@@ -36,7 +36,7 @@ def a_run(store: Store, run_id: str = "p0-01-1-aaaaaa", task_id: str = "P0-01") 
             started_at=now,
             updated_at=now,
         )
-        runs.add_run(store, connection, run, {"task": 1})
+        runs.add_run(store, connection, run, order or {"task": 1})
     return run
 
 
@@ -146,42 +146,17 @@ def test_a_run_moves_only_by_the_table_and_the_moves_are_kept(store: Store) -> N
 
 def test_a_changed_hold_is_news_and_an_unchanged_one_is_not(store: Store) -> None:
     verdict = Verdict(control="c", rule_id="r", decision=Decision.hold, scope="P0-01", observed="o")
-    assert holds.hold(store, verdict)
-    assert not holds.hold(store, verdict)
-    assert holds.hold(store, verdict.model_copy(update={"observed": "p"}))
+    about = verdicts.About("alice/widget", "supervisor")
+    assert verdicts.hold(store, verdict, about)
+    assert not verdicts.hold(store, verdict, about)
+    assert verdicts.hold(store, verdict.model_copy(update={"observed": "p"}), about)
+    told = [json.loads(body)["data"] for _, body in ledger.events_after(store, 0)]
+    assert [(each["verdict"], each["rule_id"], each["reason"]) for each in told] == [
+        ("hold", "r", "o"),
+        ("hold", "r", "p"),
+    ]
     assert holds.lift(store, "P0-01")
     assert not holds.lift(store, "P0-01")
-
-
-def test_the_ledger_refuses_changes_and_names_those_made_behind_its_back(store: Store) -> None:
-    for number in range(5):
-        ledger.append(store, an_event(store, number))
-    for statement in ("UPDATE events SET body = 'x' WHERE seq = 3", "DELETE FROM events WHERE seq = 3"):
-        with pytest.raises((StoreError, DBAPIError), match="append-only"), store.write() as connection:
-            connection.execute(text(statement))
-    assert list(ledger.problems(store)) == []
-    with store.write() as connection:
-        connection.execute(text("DROP TRIGGER events_no_update"))
-        connection.exec_driver_sql("UPDATE events SET body = replace(body, 'run_failed', 'pr_opened') WHERE seq = 3")
-    assert list(ledger.problems(store)) == ["sequence 3: changed, or moved from another place"]
-
-
-def test_projections_follow_the_store_and_are_repaired(store: Store, tmp_path: Path) -> None:
-    log, state = tmp_path / "logs", tmp_path / "state"
-    a_run(store)
-    ledger.append(store, an_event(store, 1))
-    project(store, state, log)
-    ledger.append(store, an_event(store, 2))
-    with (log / "events.jsonl").open("a") as file:
-        file.write('{"torn')
-    project(store, state, log)
-    lines = [json.loads(line) for line in (log / "events.jsonl").read_text().splitlines()]
-    assert [line["data"]["n"] for line in lines] == [1, 2]
-    record = json.loads((state / "runs.json").read_text())[0]
-    assert (record["status"], record["task_id"], record["branch"]) == ("running", "P0-01", "agent/P0-01")
-    (log / "events.jsonl").unlink()
-    project(store, state, log)
-    assert len((log / "events.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_scratch_copy_takes_changes_that_the_store_never_sees(store: Store) -> None:
@@ -208,14 +183,40 @@ def test_a_store_of_a_later_version_is_refused(store: Store, tmp_path: Path, clo
         open_store("", tmp_path / "state", clock)
 
 
+def before_version_4(connection: Connection) -> None:
+    """Take away what a store of version 3 did not have in its table of runs."""
+    for column in ("failure_mode", "terminal_reason"):
+        connection.execute(text(f"ALTER TABLE runs DROP COLUMN {column}"))
+
+
 def test_a_store_from_before_the_gateway_gets_its_tables(store: Store, tmp_path: Path, clock: TurnedClock) -> None:
     with store.write() as connection:
         for table in ("gateways", "gateway_keys", "meters", "spend"):
             connection.execute(text(f"DROP TABLE {table}"))
+        before_version_4(connection)
         connection.execute(text("UPDATE meta SET value = '2' WHERE key = 'schema_version'"))
     store.close()
     upgraded = open_store("", tmp_path / "state", clock)
     assert (spending.count_calls(upgraded), spending.all_meters(upgraded)) == (0, {})
+    upgraded.close()
+
+
+def test_a_store_from_before_the_steps_gets_them_and_a_ledger_in_order(
+    store: Store, tmp_path: Path, clock: TurnedClock
+) -> None:
+    ledger.append(store, an_event(store, 1))
+    with store.write() as connection:
+        connection.execute(text("DROP TABLE steps"))
+        connection.execute(text("DROP TRIGGER events_in_order"))
+        before_version_4(connection)
+        connection.execute(text("UPDATE meta SET value = '3' WHERE key = 'schema_version'"))
+    store.close()
+    upgraded = open_store("", tmp_path / "state", clock)
+    assert steps.steps_of(upgraded, "r") == []
+    assert a_run(upgraded).terminal_reason == ""
+    assert ledger.append(upgraded, an_event(upgraded, 2)) == 2
+    with pytest.raises(StoreError, match="behind its last one"), upgraded.write() as connection:
+        connection.execute(text("INSERT INTO events VALUES (9, 'evt_9', 'r', 't', '{}', 'p', 'h')"))
     upgraded.close()
 
 
@@ -236,7 +237,8 @@ def test_a_hold_lasts_no_longer_than_it_was_set_for_when_the_clock_is_set_back(
         return (found - clock.now()).total_seconds() if found else -1
 
     for _ in range(2):  # the second time it is the same hold, set anew
-        holds.hold(store, verdict.model_copy(update={"retry_at": clock.now() + timedelta(minutes=5)}))
+        until = verdict.model_copy(update={"retry_at": clock.now() + timedelta(minutes=5)})
+        verdicts.hold(store, until, verdicts.About("alice/widget", "supervisor"))
         clock.pass_seconds(240)
         assert left() == 60
         clock.wall -= timedelta(minutes=3)

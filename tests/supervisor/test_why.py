@@ -85,7 +85,7 @@ class Scene:
     def hold(self, scope: str, rule_id: str, minutes: float | None = None) -> None:
         until = datetime.now(UTC) + timedelta(minutes=minutes) if minutes else None
         held = {"decision": Decision.hold, "observed": "because", "action": "wait", "retry_at": until}
-        holds.hold(self.store, Verdict(control="c", rule_id=rule_id, scope=scope, **held))
+        holds.hold(self.store, Verdict(control="c", rule_id=rule_id, scope=scope, **held), lambda _: None)
 
     def host(self, **changes: Any) -> None:
         """The supervisor's heartbeat."""

@@ -37,7 +37,7 @@ def call(run_id: str, number: int, nano: int | None) -> spending.Call:
 def hold(home: Home, scope: str, rule_id: str, minutes: float | None = None) -> None:
     until = datetime.now(UTC) + timedelta(minutes=minutes) if minutes else None
     told: dict[str, Any] = {"decision": Decision.hold, "observed": f"because {scope}", "retry_at": until}
-    holds.hold(home.store, Verdict(control="c", rule_id=rule_id, scope=scope, action="wait", **told))
+    holds.hold(home.store, Verdict(control="c", rule_id=rule_id, scope=scope, action="wait", **told), lambda _: None)
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ def launch(spec: LaunchSpec) -> Launch:
     python = str(spec.found.path) if spec.found else sys.executable
     argv = [python, "-I", "-S", "-B", str(PROGRAM), "--dialect", dialect, "--model", model]
     argv += ["--max-steps", str(profile.max_steps)]
+    if spec.waits_seconds is not None:
+        argv += ["--waits", json.dumps(spec.waits_seconds)]
     if spec.hook:
         argv += ["--hook", json.dumps(spec.hook)]
     if spec.resume:

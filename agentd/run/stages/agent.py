@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agentd.agents import EventParser, LaunchSpec, Outcome, adapter_of, executable_of
+from agentd.agents import LaunchSpec, Outcome, adapter_of, executable_of
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
+from agentd.model import Step
+from agentd.policy.retry import waits_seconds
+from agentd.run import recording
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed
 from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
+from agentd.run.watching import Reader
 from agentd.states import RunState
+from agentd.trace.spans import traceparent
 
-LINE_LIMIT = 1 << 20
 TAIL_BYTES = 8_000
-SHOW_SECONDS = 0.3
 SESSION = re.compile(r"[\w.:/@+-]{1,200}")
 LONGEST_QUOTA = timedelta(days=1)
 """The longest wait for a quota that an agent's output may ask for: it holds every task of the profile."""
@@ -38,21 +40,31 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
     desk.require_wanted()
     desk.move(RunState.running if turn == 0 else RunState.fixing)
     name, notices = f"agent-{turn}", Notices(desk)
-    ended = conclusive(desk, name) or await _start(desk, place, name, prompt, resume, notices)
-    outcome = await asyncio.to_thread(_judge, desk, name, ended)
+    ended = conclusive(desk, name)
+    if ended is not None:
+        reader = _reader(desk, name, recording.last_turn(desk, name))
+        await reader.follow(_now())
+    else:
+        ended, reader = await _start(desk, place, name, prompt, resume, notices)
+    judged = reader.outcome(ended.exit_status, tail_of(desk.log_path))
+    recording.end_turn(desk, reader.turn, judged)
+    outcome = _as_json(desk, judged)
     desk.context.emit(
         "agent_finished",
         desk.run,
         {"exit_code": ended.exit_status, "outcome": outcome["kind"], "ended": ended.ended},
         status="ok" if outcome["kind"] == "success" else "failed",
     )
+    notices.require_allowed()
     if outcome["kind"] not in ("success", "no_change"):
         notices.require_none()
     _require_good(desk, ended, outcome)
     return outcome
 
 
-async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None, notices: Notices) -> Ended:
+async def _start(
+    desk: Desk, place: Workspace, name: str, prompt: str, resume: str | None, notices: Notices
+) -> tuple[Ended, Reader]:
     context, profile, settings = desk.context, desk.profile, desk.context.settings
     before = result_of(desk.run_dir, name)
     if was_started(desk.run_dir, name) and (before is None or before.ended != "stopped"):
@@ -62,7 +74,7 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
         adapter = adapter_of(profile)
         found = await asyncio.to_thread(adapter.probe, executable_of(profile), context.environ)
     except ConfigurationError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     try:
         programs = [found.path] if found.path.is_absolute() else []
         home = desk.run_dir / "home"
@@ -79,15 +91,18 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                 found=found,
                 sandboxed=inside.spec is not None,
                 hook=inside.doors.hook,
+                waits_seconds=waits_seconds(context.policy.document.retry, f"{desk.run.run_id}/{name}"),
                 endpoint=inside.door.endpoint if inside.door is not None else {},
+                telemetry=inside.telemetry,
             )
             launch = adapter.launch(spec)
             for path, text in launch.files.items():
                 inside.write(path, text)
+            turn = recording.begin_turn(desk, name)
             program = Program(
                 name,
                 launch.argv,
-                launch.env,
+                {**launch.env, "TRACEPARENT": traceparent(desk.run.run_id, turn.step_id)},
                 inside.workspace,
                 limit_seconds,
                 settings.max_output_bytes,
@@ -108,35 +123,42 @@ async def _start(desk: Desk, place: Workspace, name: str, prompt: str, resume: s
                     "sandbox": "required" if desk.is_sandboxed else "none",
                 },
             )
-            return await _watched(desk, contained, name, notices)
+            return await _watched(desk, contained, turn, notices)
     except ConfigurationError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="agent_unusable") from None
     except OSError as error:
-        raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
+        raise RunEnd(
+            RunState.failed_retry, f"the host is in trouble: {error}", rule="host_trouble", cause="infrastructure"
+        ) from None
 
 
-async def _watched(desk: Desk, program: Program, name: str, notices: Notices) -> Ended:
-    """Run the program, and hand its events on to whoever watches."""
+async def _watched(desk: Desk, program: Program, turn: Step, notices: Notices) -> tuple[Ended, Reader]:
+    """Run the program; its output is read meanwhile, and to its end."""
     over = asyncio.Event()
-    parser = adapter_of(desk.profile).parser()
-    watcher = asyncio.create_task(_show(desk, output_of(desk.run_dir, name), parser, over))
+    output_of(desk.run_dir, program.name).unlink(missing_ok=True)  # of a process that was interrupted
+    reader = _reader(desk, program.name, turn)
+    reading = asyncio.create_task(reader.follow(over))
     try:
-        return await supervise(desk, program, desk.log_path, lambda: notices.is_over)
+        ended = await supervise(desk, program, desk.log_path, lambda: notices.is_over)
     finally:
         over.set()
-        await watcher
+        await reading
+    return ended, reader
 
 
-def _judge(desk: Desk, name: str, ended: Ended) -> dict[str, Any]:
-    """The outcome as JSON, from everything that was kept of the output. What it says is not believed too far."""
-    parser = adapter_of(desk.profile).parser()
-    try:
-        with output_of(desk.run_dir, name).open("rb") as output:
-            while line := output.readline(LINE_LIMIT):
-                parser.feed(line)
-        outcome = asdict(parser.close(ended.exit_status, tail_of(desk.log_path)))
-    except Exception as error:  # whatever an agent may write that its parser did not foresee
-        outcome = asdict(Outcome("failed", message=f"its output cannot be read: {error!r}"))
+def _reader(desk: Desk, name: str, turn: Step) -> Reader:
+    return Reader(desk, output_of(desk.run_dir, name), turn, adapter_of(desk.profile).parser())
+
+
+def _now() -> asyncio.Event:
+    over = asyncio.Event()
+    over.set()
+    return over
+
+
+def _as_json(desk: Desk, judged: Outcome) -> dict[str, Any]:
+    """The outcome as JSON. What it says is not believed too far."""
+    outcome = asdict(judged)
     session = outcome["session_id"]
     latest = desk.context.clock.now() + LONGEST_QUOTA
     seconds, retry_at = outcome["retry_after_seconds"], outcome["retry_at"]
@@ -154,35 +176,61 @@ def _require_good(desk: Desk, ended: Ended, outcome: dict[str, Any]) -> None:
     settings = desk.context.settings
     if ended.ended == "timeout":
         limit = f"{settings.max_agent_runtime_minutes:g} minutes"
-        raise RunEnd(RunState.halted, f"the agent did not end within {limit}", detail=detail)
+        raise RunEnd(RunState.halted, f"the agent did not end within {limit}", rule="agent_timeout", detail=detail)
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{desk.task.task_id}: the lease ran out while the agent worked")
     if ended.ended == "lifeless":
         reason = f"the agent showed no sign of life for {settings.agent_startup_minutes:g} minutes after its start"
-        raise RunEnd(RunState.failed_retry, f"{reason} (agent_startup_minutes)", cause="agent", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry,
+            f"{reason} (agent_startup_minutes)",
+            rule="agent_lifeless",
+            cause="agent",
+            detail=detail,
+        )
     if ended.ended == "silent":
         reason = f"the agent wrote nothing and changed no file for {settings.agent_silence_minutes:g} minutes"
-        raise RunEnd(RunState.failed_retry, f"{reason} (agent_silence_minutes)", cause="agent", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry,
+            f"{reason} (agent_silence_minutes)",
+            rule="agent_silent",
+            cause="agent",
+            detail=detail,
+        )
     if ended.ended == "limit":
-        raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", detail=detail)
+        raise RunEnd(RunState.halted, f"the agent passed a limit: {ended.message}", rule="agent_limit", detail=detail)
     if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
-        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure", detail=detail)
+        raise RunEnd(
+            RunState.failed_retry, ended.message, rule="sandbox_missing", cause="infrastructure", detail=detail
+        )
     if ended.ended == "not_started":
-        raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}")
+        raise RunEnd(RunState.failed, f"the agent cannot be started: {ended.message}", rule="agent_not_started")
     match outcome["kind"]:
         case "success" | "no_change":
             return
         case "auth_error":
-            raise RunEnd(RunState.failed, f"the agent's model refused its credential: {said}", detail=detail)
+            raise RunEnd(
+                RunState.failed,
+                f"the agent's model refused its credential: {said}",
+                rule="model_credential",
+                detail=detail,
+            )
         case "api_error":
             reason = f"the agent's model failed: {said}"
-            raise RunEnd(RunState.failed_retry, reason, cause="infrastructure", detail=detail)
+            raise RunEnd(RunState.failed_retry, reason, rule="model_failed", cause="infrastructure", detail=detail)
         case "quota":
             raise _out_of_quota(desk, outcome, said)
         case "limit" | "timeout":
-            raise RunEnd(RunState.halted, f"the agent stopped at a limit of its own: {said}", detail=detail)
+            raise RunEnd(
+                RunState.halted,
+                f"the agent stopped at a limit of its own: {said}",
+                rule="agent_own_limit",
+                detail=detail,
+            )
         case _:
-            raise RunEnd(RunState.failed_retry, f"the agent failed: {said}", cause="agent", detail=detail)
+            raise RunEnd(
+                RunState.failed_retry, f"the agent failed: {said}", rule="agent_failed", cause="agent", detail=detail
+            )
 
 
 def _out_of_quota(desk: Desk, outcome: dict[str, Any], said: str) -> RunEnd:
@@ -201,27 +249,3 @@ def tail_of(path: Path) -> str:
             return log.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-async def _show(desk: Desk, path: Path, parser: EventParser, over: asyncio.Event) -> None:
-    """Hand the agent's events on while they come, when somebody watches; the last ones after its end."""
-    show = desk.context.show
-    if show is None:
-        return
-    rest, position, last = b"", 0, False
-    while not last:
-        last = over.is_set()
-        try:
-            with path.open("rb") as output:
-                output.seek(position)
-                received = output.read()
-        except OSError:
-            received = b""
-        position += len(received)
-        *lines, rest = (rest + received).split(b"\n")
-        for line in lines:
-            for event in parser.feed(line[:LINE_LIMIT] + b"\n"):
-                show(desk.run.run_id, event)
-        if not last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), SHOW_SECONDS)

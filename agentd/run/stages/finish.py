@@ -14,12 +14,14 @@ from agentd.git.workspace import Workspace
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.model import Decision, Verdict
+from agentd.policy.failures import classify, end_fields, ending_of, terminal_reason
 from agentd.run.desk import Cause, Desk, RunEnd, outside
 from agentd.run.enclosure import reading
 from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.start import drop
 from agentd.states import RETRY_ENDS, STATUS_LABEL, RunState
 from agentd.store import attempts, holds
+from agentd.store.verdicts import run_record
 
 ISSUE_CLOSED = "the issue was closed"
 NOT_READY = "the label agent-ready was removed"
@@ -46,13 +48,12 @@ async def finish(desk: Desk, find: Find, end: RunEnd) -> dict[str, Any]:
     with desk.telling("end of the run"):
         desk.holding.check()
     state = _settle(desk, end)
-    desk.move(state, reason=end.reason)
-    context.emit("run_failed", desk.run, {"reason": state.value, "message": end.reason}, status="failed")
+    told = _record(desk, state, end)
     if state in RETRY_ENDS:
         _delay(desk, end)
     else:
         holds.lift(context.store, task_id)
-    body = sticky_body(desk, state, reason=end.reason, detail=end.detail, saved=saved)
+    body = sticky_body(desk, state, reason=end.reason, detail=end.detail, saved=saved, told=told)
     label = STATUS_LABEL[state] or (None if desk.context.cancels.get(desk.run.run_id) in QUIET else "status:blocked")
 
     def tell() -> None:
@@ -112,12 +113,37 @@ def _settle(desk: Desk, end: RunEnd) -> RunState:
     return USED_UP[end.cause] if used >= desk.context.settings.retries.limit(end.cause) else end.state
 
 
+def _record(desk: Desk, state: RunState, end: RunEnd) -> str:
+    """Record the end with its verdict and its place in the failure catalogue; for people: rule, mode and reason."""
+    context, run = desk.context, desk.run
+    desk.decided(end.verdict or _verdict(desk, state, end), once=True)
+    mode = classify(end.rule, *run_record(context.store, run.run_id))
+    reason = terminal_reason(end.rule, mode, used_up=state is not end.state)
+    desk.move(state, reason=end.reason, failure_mode=str(mode or ""), terminal_reason=str(reason))
+    data = {"reason": state.value, "message": end.reason, "rule_id": end.rule, "terminal_reason": str(reason)}
+    context.emit("run_failed", run, data | ({"failure_mode": str(mode)} if mode else {}), status="failed")
+    return f"Ended by the rule `{end.rule}`: {f'`{mode}`, ' if mode else ''}`{reason}`."
+
+
+def _verdict(desk: Desk, state: RunState, end: RunEnd) -> Verdict:
+    ended = Decision.halt if state is RunState.halted else Decision.block
+    decision = Decision.hold if state in RETRY_ENDS else ended
+    return Verdict(
+        control="run",
+        rule_id=end.rule,
+        decision=decision,
+        scope=f"run:{desk.run.run_id}",
+        observed=end.reason,
+        action=ending_of(end.rule).do,
+        retry_at=end.retry_at,
+    )
+
+
 def _delay(desk: Desk, end: RunEnd) -> None:
     context = desk.context
     failures = sum(attempts.counts(context.store, desk.task.task_id).values())
     later = context.clock.now() + timedelta(seconds=attempts.backoff_seconds(failures))
-    holds.hold(
-        context.store,
+    desk.hold(
         Verdict(
             control="attempts",
             rule_id="backoff",
@@ -125,15 +151,14 @@ def _delay(desk: Desk, end: RunEnd) -> None:
             scope=desk.task.task_id,
             observed=f"waits after: {end.reason}",
             retry_at=end.retry_at or later,
-        ),
+        )
     )
 
 
 async def unclaimed(desk: Desk, end: RunEnd) -> dict[str, Any]:
     """The end of a run that never had the claim: recorded here, and told by the reconciler when it may."""
     state = _settle(desk, end)
-    desk.move(state, reason=end.reason)
-    desk.context.emit("run_failed", desk.run, {"reason": state.value, "message": end.reason}, status="failed")
+    _record(desk, state, end)
     if state in RETRY_ENDS:
         _delay(desk, end)
     return {"state": state}
@@ -143,10 +168,9 @@ async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
     """The remote takes no claim refs: hold everything with the reason, charge nothing."""
     context = desk.context
     attempts.refund(context.store, desk.run.run_id)
-    desk.move(RunState.cancelled, reason=str(refused))
+    desk.move(RunState.cancelled, reason=str(refused), **end_fields(REFUSED))
     context.emit("run_failed", desk.run, {"reason": "claim_refused", "message": str(refused)}, status="skipped")
-    holds.hold(
-        context.store,
+    desk.hold(
         Verdict(
             control="claim",
             rule_id=REFUSED,
@@ -155,7 +179,7 @@ async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
             observed=str(refused),
             retry_at=context.clock.now() + TRY_CLAIMS_AGAIN,
             action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
-        ),
+        )
     )
     return {"state": RunState.cancelled}
 
@@ -164,10 +188,9 @@ async def give_way(desk: Desk, holder: str, seconds: float) -> dict[str, Any]:
     """Somebody else works on the task: end without a trace outside and without charging an attempt."""
     context = desk.context
     attempts.refund(context.store, desk.run.run_id)
-    desk.move(RunState.cancelled, reason=f"given way: {holder}")
+    desk.move(RunState.cancelled, reason=f"given way: {holder}", **end_fields("claim_elsewhere"))
     context.emit("run_failed", desk.run, {"reason": "claim_elsewhere", "message": holder}, status="skipped")
-    holds.hold(
-        context.store,
+    desk.hold(
         Verdict(
             control="claim",
             rule_id="claim_elsewhere",
@@ -176,6 +199,6 @@ async def give_way(desk: Desk, holder: str, seconds: float) -> dict[str, Any]:
             observed=holder,
             action="nothing to do: whoever holds it finishes, or its lease runs out",
             retry_at=context.clock.now() + timedelta(seconds=seconds),
-        ),
+        )
     )
     return {"state": RunState.cancelled}

@@ -10,12 +10,14 @@ from agentd.git.push import Outdated, push_branch
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, ensure_pull, find_pulls
+from agentd.policy.failures import TerminalReason, classify
 from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
 from agentd.run.stages.start import bring, drop
 from agentd.run.stages.sync import unpublished_ref
 from agentd.states import RunState
 from agentd.store import runs
+from agentd.store.verdicts import run_record
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> 
         await outside(desk, "push", send)
     except Outdated as error:
         context.mirror.git("update-ref", unpublished_ref(task_id), commit)
-        raise RunEnd(RunState.conflict_retry, str(error), cause="conflict") from None
+        raise RunEnd(RunState.conflict_retry, str(error), rule="branch_moved", cause="conflict") from None
     context.mirror.git("update-ref", "-d", unpublished_ref(task_id))
     return {}
 
@@ -77,7 +79,9 @@ async def hand_over(desk: Desk, pull: dict[str, Any]) -> dict[str, Any]:
     body = sticky_body(desk, RunState.in_review, pull_url=pull["url"])
     # The state first: the reconciler drives labels to it, and must not take this label for a person's edit.
     try:
-        desk.move(RunState.in_review, pr_number=pull["number"], pr_url=pull["url"])
+        mode = classify("", *run_record(context.store, desk.run.run_id)) or ""
+        how = {"failure_mode": str(mode), "terminal_reason": str(TerminalReason.final_answer)}
+        desk.move(RunState.in_review, pr_number=pull["number"], pr_url=pull["url"], **how)
     except UndeclaredTransition:
         # An incarnation before us came this far, and since then the pull request was merged or closed.
         await drop(desk)

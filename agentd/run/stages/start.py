@@ -39,7 +39,7 @@ async def announce_again(desk: Desk) -> None:
     try:
         await _tell(desk)
     except GitHubError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="github_refused") from None
 
 
 async def _tell(desk: Desk) -> None:

@@ -100,7 +100,7 @@ async def again(desk: Desk, began: dict[str, Any], made: dict[str, Any], is_last
         if synced.status == "conflict":
             raise conflict(desk, synced, base)
         reason = f"{desk.run.branch} or {desk.context.settings.base_branch} moved each time that the work was verified"
-        raise RunEnd(RunState.conflict_retry, reason, cause="conflict")
+        raise RunEnd(RunState.conflict_retry, reason, rule="base_moving", cause="conflict")
     record_base(mirror, task_id, base)
     await keep(desk, synced.sha)
     parents = git_mirror.parents_of(mirror, synced.sha)
@@ -126,13 +126,13 @@ async def _synced(desk: Desk, ours: str | None, base: str) -> Synced:
     try:
         done = await relock(desk, synced.sha, base, synced.lockfiles, synced.merged_lockfiles, task=ours)
     except ConfigurationError as error:
-        raise RunEnd(RunState.failed, str(error)) from None
+        raise RunEnd(RunState.failed, str(error), rule="lockfile_unusable") from None
     if isinstance(done, Refused):
         files, entries = synced.lockfiles or synced.merged_lockfiles, "; ".join(str(one) for one in done.findings[:20])
         reason = f"{done.reason}{': ' if entries else ''}{entries}"
         if done.kind in PASSING:
             _recovered(desk, LOCKFILES, files, reason, failed=True)
-            raise RunEnd(RunState.conflict_retry, reason, cause="infrastructure")
+            raise RunEnd(RunState.conflict_retry, reason, rule="registry_unavailable", cause="infrastructure")
         return Synced("conflict", ours or base, files, reason, lockfiles=files)
     if done.resolved:
         _recovered(desk, LOCKFILES, done.resolved, "; ".join((synced.reason, *done.notes)), failed=False)
@@ -158,7 +158,9 @@ def conflict(desk: Desk, synced: Synced, base: str) -> RunEnd:
         f"git fetch origin && git merge origin/{name}\n"
         f"# mend the files, then\ngit commit && git push origin {branch}\n```\nThen set `status:todo`."
     )
-    return RunEnd(RunState.conflict_retry, "the branch conflicts with the base", cause="conflict", detail=detail)
+    return RunEnd(
+        RunState.conflict_retry, "the branch conflicts with the base", rule="conflict", cause="conflict", detail=detail
+    )
 
 
 def _commits(mirror: Mirror, without: str, tip: str) -> str:

@@ -19,6 +19,8 @@ from agentd.git.mirror import tree_of
 from agentd.git.workspace import Workspace, note_kept
 from agentd.github.text import one_line
 from agentd.model import Profile, Verdict
+from agentd.policy.fingerprints import history_of
+from agentd.policy.run_controls import RunControls, evaluate, verdict_of
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
 from agentd.run.enclosure import enclosed, programs_in, reading
 from agentd.run.judging import judge_diff
@@ -42,12 +44,16 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
             await asyncio.to_thread(git_collect.keep_commits, mirror, place, desk.run.run_id, reader)
             found = await asyncio.to_thread(git_collect.snapshot, mirror, place, reader)
     except (GitError, ConfigurationError) as error:
-        raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}") from None
+        raise RunEnd(RunState.failed, f"the agent's work cannot be read: {error}", rule="work_unreadable") from None
     if found.nested:
         names = ", ".join(found.nested)
-        raise RunEnd(RunState.failed, f"the agent left a git repository inside the working tree: {names}")
+        raise RunEnd(
+            RunState.failed,
+            f"the agent left a git repository inside the working tree: {names}",
+            rule="nested_repository",
+        )
     if found.tree == tree_of(mirror, start["base"]) and not start["conflicts"]:
-        raise RunEnd(RunState.no_changes, "the agent ended without changing anything")
+        raise RunEnd(RunState.no_changes, "the agent ended without changing anything", rule="no_changes")
     if found.tree == tree_of(mirror, start["start"]) and not start["conflicts"]:
         commit = start["start"]  # the branch had the work already, from an earlier run
     else:
@@ -74,8 +80,14 @@ def refusal(made: dict[str, Any]) -> RunEnd:
     """The end of a run whose last turn left what may not be published."""
     detail = "\n".join(f"- {one_line(reason, 2_000)}" for reason in made["refused"])
     if made["marked"]:
-        return RunEnd(RunState.conflict_retry, "the conflict was not resolved", cause="conflict", detail=detail)
-    return RunEnd(RunState.halted, "what the agent left may not be published", detail=detail)
+        return RunEnd(
+            RunState.conflict_retry,
+            "the conflict was not resolved",
+            rule="conflict_unresolved",
+            cause="conflict",
+            detail=detail,
+        )
+    return RunEnd(RunState.halted, "what the agent left may not be published", rule="diff_refused", detail=detail)
 
 
 def rejection(desk: Desk, verified: dict[str, Any], turn: int) -> RunEnd:
@@ -83,8 +95,20 @@ def rejection(desk: Desk, verified: dict[str, Any], turn: int) -> RunEnd:
     return RunEnd(
         RunState.verify_failed,
         f"`{desk.task.verify_command}` ended with {verified['exit_status']} after {turn + 1} turns of the agent",
+        rule="verify_failed",
         detail=fenced(verified["output"]),
     )
+
+
+def going_nowhere(desk: Desk, rounds: list[dict[str, Any]], controls: RunControls, end: RunEnd) -> RunEnd | None:
+    """The end of a run whose rounds repeat themselves, by the run controls; `end` is what it would have been else."""
+    result = evaluate(history_of(rounds), controls)
+    verdict = verdict_of(result, f"run:{desk.run.run_id}")
+    if verdict is None:
+        return None
+    reason = f"the run goes nowhere: {verdict.rule_id}, {verdict.observed} (limit: {verdict.limit})"
+    detail = f"{result['reason']['rendered']}\n{end.reason}\n\n{end.detail}"
+    return RunEnd(RunState.halted, reason, rule=verdict.rule_id, detail=detail, verdict=verdict)
 
 
 async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: str) -> dict[str, Any]:
@@ -99,9 +123,11 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: 
         try:
             ended = await _run(desk, place, name)
         except ConfigurationError as error:
-            raise RunEnd(RunState.failed, str(error)) from None
+            raise RunEnd(RunState.failed, str(error), rule="verify_unusable") from None
         except OSError as error:
-            raise RunEnd(RunState.failed_retry, f"the host is in trouble: {error}", cause="infrastructure") from None
+            raise RunEnd(
+                RunState.failed_retry, f"the host is in trouble: {error}", rule="host_trouble", cause="infrastructure"
+            ) from None
     output = _output(desk, name)
     passed = ended.ended == "exited" and ended.exit_status == 0
     context.emit(
@@ -112,20 +138,30 @@ async def verify(desk: Desk, place: Workspace, collected: dict[str, Any], name: 
     )
     if ended.ended == "timeout":
         limit = f"{settings.verify_timeout_minutes:g} minutes"
-        raise RunEnd(RunState.verify_failed, f"`{command}` did not end within {limit}", detail=fenced(output))
+        raise RunEnd(
+            RunState.verify_failed,
+            f"`{command}` did not end within {limit}",
+            rule="verify_timeout",
+            detail=fenced(output),
+        )
     if ended.ended == "limit":
-        raise RunEnd(RunState.verify_failed, f"`{command}` passed a limit: {ended.message}", detail=fenced(output))
+        raise RunEnd(
+            RunState.verify_failed,
+            f"`{command}` passed a limit: {ended.message}",
+            rule="verify_limit",
+            detail=fenced(output),
+        )
     if ended.ended == "not_started" and ended.message.startswith(NO_SANDBOX):
-        raise RunEnd(RunState.failed_retry, ended.message, cause="infrastructure")
+        raise RunEnd(RunState.failed_retry, ended.message, rule="sandbox_missing", cause="infrastructure")
     if ended.ended == "not_started":
-        raise RunEnd(RunState.failed, f"`{command}` cannot be started: {ended.message}")
+        raise RunEnd(RunState.failed, f"`{command}` cannot be started: {ended.message}", rule="verify_unusable")
     if ended.ended in {"lease_lost", "orphaned"}:
         raise ClaimLost(f"{task.task_id}: the lease ran out during verify")
     with reading(desk, place) as reader:
         after = await asyncio.to_thread(git_collect.tracked_tree, context.mirror, place, reader) if passed else ""
         if passed and after != collected["tree"]:
             reason = f"`{command}` passed, but changed files that belong to the commit"
-            raise RunEnd(RunState.verify_failed, reason, detail=fenced(output))
+            raise RunEnd(RunState.verify_failed, reason, rule="verify_changed_files", detail=fenced(output))
         # Caches and reports of the verify command are no part of what the agent leaves.
         await asyncio.to_thread(git_collect.clean, context.mirror, place, reader)
     return {"passed": passed, "exit_status": ended.exit_status, "output": output}

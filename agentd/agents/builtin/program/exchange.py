@@ -8,7 +8,7 @@ import json
 import math
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from .events import ErrorKind
 TIMEOUT_SECONDS = 600.0
 """Without a byte from the service."""
 MAX_BYTES = 32 << 20
-RETRIES = 3
-FIRST_WAIT_SECONDS = 0.5
+WAITS_SECONDS = (0.5, 1.0, 2.0)
+"""Between the tries, where nobody says otherwise; one more try than waits."""
 LONGEST_WAIT_SECONDS = 60.0
 """A longer wait is the supervisor's, which can do something else meanwhile."""
 SAID_CHARACTERS = 500
@@ -53,16 +53,19 @@ async def ask(
     body: Mapping[str, Any],
     read: Callable[[Any], Any],
     retried: Retried,
+    waits_seconds: Sequence[float] = WAITS_SECONDS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Any:
     """What `read` makes of the answer. Raises ModelError when the last try has failed, or no other one may help."""
-    for number in range(RETRIES + 1):
+    for number in range(len(waits_seconds) + 1):
         try:
             answer = await asyncio.to_thread(_post, url, headers, body)
             return _read(answer, read)
         except ModelError as error:
-            wait = FIRST_WAIT_SECONDS * 2**number if error.wait_seconds is None else error.wait_seconds
-            if not error.retryable or number == RETRIES or wait > LONGEST_WAIT_SECONDS:
+            if not error.retryable or number == len(waits_seconds):
+                raise
+            wait = waits_seconds[number] if error.wait_seconds is None else error.wait_seconds
+            if wait > LONGEST_WAIT_SECONDS:
                 raise
             retried(number + 1, error.status, wait)
             await sleep(wait)

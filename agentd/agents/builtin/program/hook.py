@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 30.0
-SPOKEN = {"shell": "shell", "write_file": "Write", "edit_file": "Edit"}
-"""The names by which the policy knows tools that run commands or write files; the rest only read."""
 
 
 async def objection(hook: Sequence[str], name: str, given: Mapping[str, Any], folder: Path) -> str:
     """Why the call may not be made; empty when it may, or when nobody judges. Whatever goes wrong is an objection."""
     if not hook:
         return ""
-    paths = {"file_path": given["path"]} if "path" in given else {}
-    asked = {"tool_name": SPOKEN.get(name, name), "tool_input": {**given, **paths}, "cwd": str(folder)}
+    asked = {"tool_name": name, "tool_input": given, "cwd": str(folder)}
     try:
         process = await asyncio.create_subprocess_exec(
             *hook, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

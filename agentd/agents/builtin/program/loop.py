@@ -11,7 +11,7 @@ from typing import Any
 from .backends import BACKENDS, Turn
 from .conversation import Call, Entry, answered, load, save, shortened
 from .events import Event, Failure, FinalReport, Thought, ToolCall, ToolResult
-from .exchange import Endpoint, ModelError, ask
+from .exchange import WAITS_SECONDS, Endpoint, ModelError, ask
 from .hook import objection
 from .record import Record
 from .schema import complaint
@@ -47,6 +47,8 @@ class Work:
     """model calls"""
     context_tokens: int = CONTEXT_TOKENS
     """about; old tool results are cut beyond that"""
+    waits_seconds: tuple[float, ...] = WAITS_SECONDS
+    """between the tries of a model call"""
     noted: Callable[[str, dict[str, Any]], None] = field(default=lambda kind, data: None)
     """told of `usage` and `retry`, which are no events of the run"""
 
@@ -79,7 +81,7 @@ async def _events(work: Work) -> AsyncIterator[Event]:
             record.said = turn.entry.text
             yield Thought(turn.entry.text)
         for call in turn.entry.calls:
-            yield ToolCall(call.id, call.name, call.input if isinstance(call.input, dict) else {"unreadable": call.raw})
+            yield ToolCall(call.id, call.name, _arguments(call))
             result = await _use(work, record, call)
             entries.append(Entry("tool", result.output, (), call.id, not result.ok))
             yield result
@@ -113,6 +115,7 @@ async def _ask(work: Work, entries: Sequence[Entry]) -> Turn:
         body,
         backend.read,
         partial(_retried, work),
+        work.waits_seconds,
     )
     used = {"input": turn.input_tokens, "output": turn.output_tokens, "cached": turn.cached_tokens}
     work.noted("usage", used)
@@ -123,8 +126,16 @@ def _retried(work: Work, attempt: int, status: int | None, seconds: float) -> No
     work.noted("retry", {"attempt": attempt, "status": status, "seconds": seconds})
 
 
+def _arguments(call: Call) -> dict[str, Any]:
+    return call.input if isinstance(call.input, dict) else {"unreadable": call.raw}
+
+
 async def _use(work: Work, record: Record, call: Call) -> ToolResult:
     """The result of a call: of one that is not known, does not fit or is not allowed, the reason."""
+    # First: also what cannot be done is judged, and written down, where the policy is.
+    refused = await objection(work.hook, call.name, _arguments(call), work.folder)
+    if refused:
+        return ToolResult(call.id, False, f"denied by the policy: {refused}", denied=True)
     tool = BY_NAME.get(call.name)
     if tool is None:
         return ToolResult(call.id, False, f"there is no tool {call.name!r}; there are {', '.join(BY_NAME)}")
@@ -133,9 +144,6 @@ async def _use(work: Work, record: Record, call: Call) -> ToolResult:
         return ToolResult(call.id, False, f"{wrong}. Nothing was done.")
     if call.name == REPORT:
         return ToolResult(call.id, True, "reported")
-    refused = await objection(work.hook, call.name, call.input, work.folder)
-    if refused:
-        return ToolResult(call.id, False, f"denied by the policy: {refused}", denied=True)
     done: Done = await use(call.name, call.input, work.folder)
     await record.note(call.name, call.input.get("command", ""), done.ok)
     return ToolResult(call.id, done.ok, done.output)

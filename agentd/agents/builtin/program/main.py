@@ -18,7 +18,7 @@ from typing import Any
 
 from .backends import BACKENDS
 from .events import FinalReport, to_json
-from .exchange import Endpoint
+from .exchange import WAITS_SECONDS, Endpoint
 from .loop import CONTEXT_TOKENS, MAX_STEPS, Work, run_agent
 
 ADDRESSES = {
@@ -44,8 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-steps", type=int, default=MAX_STEPS)
     parser.add_argument("--context-tokens", type=int, default=CONTEXT_TOKENS)
     parser.add_argument("--resume", type=_session, metavar="SESSION")
+    parser.add_argument("--waits", type=_waits, default=WAITS_SECONDS, metavar="JSON", help="seconds between tries")
     parser.add_argument("--hook", type=json.loads, default=[], metavar="JSON", help="argv of the judge, a JSON list")
     return parser
+
+
+def _waits(text: str) -> tuple[float, ...]:
+    return tuple(float(each) for each in json.loads(text))
 
 
 def _session(name: str) -> str:
@@ -65,6 +70,7 @@ async def _run(asked: argparse.Namespace, prompt: str) -> int:
         dialect=asked.dialect,
         session=Path(os.environ["HOME"]) / SESSIONS / f"{session}.json",
         hook=tuple(asked.hook),
+        waits_seconds=tuple(asked.waits),
         max_steps=asked.max_steps,
         context_tokens=asked.context_tokens,
         noted=_print,

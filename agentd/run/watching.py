@@ -1,0 +1,88 @@
+"""Reading an agent's output, each line once, while it comes: for who watches, for the Steps, and for the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.agents import AgentEvent, EventParser, Outcome
+from agentd.model import Step
+from agentd.run.desk import Desk
+from agentd.run.recording import ToolSteps
+from agentd.store import steps
+
+LINE_LIMIT = 1 << 20
+LOOK_SECONDS = 0.5
+PIECE_BYTES = 4 << 20
+"""Read at once at most; a longer output is taken in several pieces."""
+
+
+@dataclass
+class Reader:
+    """How far one output is read. It begins at the beginning, also when another process has read it before."""
+
+    desk: Desk
+    path: Path
+    turn: Step
+    parser: EventParser
+    position: int = 0
+    broken: Exception | None = None
+    """what its parser did not foresee; then there is no outcome"""
+    _tools: ToolSteps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tools = ToolSteps(self.desk, self.turn)
+
+    async def follow(self, over: asyncio.Event) -> None:
+        """Read what comes until `over` is set, and then the rest; what is shown is shown in this thread."""
+        last = False
+        while not last:
+            last = over.is_set()
+            while self._has_more():
+                events = await asyncio.to_thread(self._read, last)
+                for event in events if self.desk.context.show else ():
+                    assert self.desk.context.show is not None
+                    self.desk.context.show(self.desk.run.run_id, event)
+                if not events:
+                    break
+            if not last:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), LOOK_SECONDS)
+
+    def outcome(self, exit_status: int, tail: str) -> Outcome:
+        """How the agent's run ended, once everything is read."""
+        if self.broken is None:
+            try:
+                return self.parser.close(exit_status, tail)
+            except Exception as error:  # whatever an agent may write that its parser did not foresee
+                self.broken = error
+        return Outcome("failed", message=f"its output cannot be read: {self.broken!r}")
+
+    def _has_more(self) -> bool:
+        try:
+            return self.broken is None and self.path.stat().st_size > self.position
+        except OSError:
+            return False
+
+    def _read(self, last: bool) -> list[AgentEvent]:
+        """The next events; whole lines only, unless nothing follows."""
+        events: list[AgentEvent] = []
+        until = self.position + PIECE_BYTES
+        try:
+            with self.path.open("rb") as output:
+                output.seek(self.position)
+                while self.position < until and (line := output.readline(LINE_LIMIT)):
+                    if not (last or line.endswith(b"\n") or len(line) == LINE_LIMIT):
+                        break
+                    events += self.parser.feed(line)
+                    self.position += len(line)
+        except OSError:
+            pass
+        except Exception as error:
+            self.broken = error
+        for event in events:
+            self._tools.feed(event)
+        steps.record(self.desk.context.telemetry, self._tools.take())
+        return events

@@ -1,0 +1,1 @@
+"""Traces of runs: spans made from the store, and where they are sent."""

@@ -1,0 +1,100 @@
+"""Every name in a trace, once.
+
+The `gen_ai` ones are those of https://github.com/open-telemetry/semantic-conventions-genai, which still change; the
+guardrail ones are of its pull request 427. `agent.*` and `policy.*` are what readers of older traces know.
+"""
+
+from __future__ import annotations
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+SCOPE = "agentd"
+SERVICE = "service.name"
+SERVICE_VERSION = "service.version"
+
+# Operations; a span is called `<operation> <target>`.
+WORKFLOW = "invoke_workflow"
+STAGE = "stage"
+AGENT = "invoke_agent"
+CHAT = "chat"
+TOOL = "execute_tool"
+GUARDRAIL = "run_guardrail"
+RETRY = "retry_attempt"
+WORKFLOW_NAME = "implement-issue"
+
+# GenAI conventions.
+OPERATION = "gen_ai.operation.name"
+GEN_WORKFLOW = "gen_ai.workflow.name"
+AGENT_NAME = "gen_ai.agent.name"
+AGENT_VERSION = "gen_ai.agent.version"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE_TOKENS = "gen_ai.usage.cache_write.input_tokens"
+REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+TOOL_NAME = "gen_ai.tool.name"
+GUARDRAIL_COMPONENT = "gen_ai.guardrail.component.name"
+GUARDRAIL_VERDICT = "gen_ai.guardrail.verdict.type"
+GUARDRAIL_REASON = "gen_ai.guardrail.verdict.reason"
+GUARDRAIL_ACTION = "gen_ai.guardrail.action.type"
+GUARDRAIL_RULE = "gen_ai.guardrail.security.policy.rule.id"
+EVALUATION = "gen_ai.evaluation.result"
+EVALUATION_NAME = "gen_ai.evaluation.name"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+
+# General conventions.
+ERROR_TYPE = "error.type"
+EXCEPTION_TYPE = "exception.type"
+HTTP_STATUS = "http.response.status_code"
+REPOSITORY = "vcs.repository.name"
+BRANCH = "vcs.ref.head.name"
+HEAD = "vcs.ref.head.revision"
+BASE = "vcs.ref.base.revision"
+
+# What readers of older traces know, word for word.
+SPAN_KIND = "agent.span.kind"
+RUN_ID = "agent.run_id"
+STEP_INDEX = "agent.step_index"
+AGENT_TOOL_NAME = "agent.tool_name"
+EXCEPTION_CLASS = "agent.tool.exception_class"
+POLICY_RULE = "agent.policy.rule_id"
+POLICY_DECISION = "agent.policy.decision"
+FAILURE_MODE = "agent.failure_mode"
+TERMINAL_REASON = "agent.terminal_reason"
+RETRY_ATTEMPT = "agent.retry.attempt"
+RETRY_OUTCOME = "agent.retry.outcome"
+EXECUTION_PATH = "agent.llm.execution_path"
+
+# agentd's own.
+RUN = "agentd.run.id"
+RUN_STATE = "agentd.run.state"
+RUN_REASON = "agentd.run.reason"
+TASK = "agentd.task.id"
+RISK = "agentd.task.risk"
+ISSUE = "agentd.issue.number"
+ATTEMPT = "agentd.attempt"
+PULL = "agentd.pull.number"
+STAGE_NAME = "agentd.stage.name"
+STAGE_ATTEMPT = "agentd.stage.attempt"
+PROFILE_NAME = "agentd.profile.name"
+PROFILE_REVISION = "agentd.profile.revision"
+VERIFY_COMMAND = "agentd.verify.command"
+COST = "agentd.cost.usd"
+LEDGER_SEQ = "agentd.ledger.seq"
+SUMMARY = "agentd.summary"
+SLOT = "agentd.slot"
+WORK_UNITS = "agentd.work_units"
+ACTION_FINGERPRINT = "agentd.fingerprint.action"
+OUTPUT_FINGERPRINT = "agentd.fingerprint.output"
+DIFF_FINGERPRINT = "agentd.fingerprint.diff"
+VERDICT_DECISION = "agentd.verdict.decision"
+HALT = "agentd.halt."
+"""before control, reason, scope, observed, limit, action"""
+AGENT_OWN = "agentd.agent.reported"
+"""True on spans that the agent itself has sent"""
+
+# LangSmith's, only for its sink.
+LANGSMITH_KIND = "langsmith.span.kind"
+LANGSMITH_TRACE = "langsmith.trace.name"
+LANGSMITH_METADATA = "langsmith.metadata."

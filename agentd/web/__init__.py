@@ -1,0 +1,1 @@
+"""The page and its JSON API: what the store knows, live, and the few orders that a person gives."""
