@@ -16,6 +16,7 @@ from agentd.git.naming import task_of
 from agentd.git.removal import GONE
 from agentd.git.salvage import salvages
 from agentd.states import ACTIVE, RunState
+from agentd.supervisor.tasks import status_label, task_id_of
 
 OLDEST = (2, 38)
 """`git merge-tree --write-tree` works out a merge without a working tree since then."""
@@ -39,7 +40,7 @@ BRANCHES = Code(
     "git.branches",
     "Remote branches",
     "a branch `agent/...` belongs to no run that the store knows, or its merged run did not leave it at this commit",
-    "look what is on it; the command deletes it",
+    "look what is on it; the commands keep its commit on a ref of agentd, and delete the branch",
 )
 SALVAGE = Code(
     "git.salvage",
@@ -115,8 +116,13 @@ def _salvage(visit: Visit, mirror: Mirror) -> Iterator[Finding]:
 
 def _branches(visit: Visit, mirror: Mirror) -> Iterator[Finding]:
     """By commit and not by name alone: a merged branch that somebody pushed to has work that is nowhere else."""
-    if visit.store is None:
+    if visit.store is None or visit.issues is None:
         return
+    elsewhere = {
+        task_id_of(issue)
+        for issue in visit.issues
+        if status_label(issue.labels) in ("status:in-progress", "status:in-review")
+    }
     try:
         there = remote_branches(mirror)
     except GitError as error:
@@ -124,13 +130,16 @@ def _branches(visit: Visit, mirror: Mirror) -> Iterator[Finding]:
         return
     strange = []
     for branch, sha in there.items():
-        run = visit.latest.get(task_of(branch) or "")
-        if run is None:
+        task_id = task_of(branch) or ""
+        run = visit.latest.get(task_id)
+        if run is None and task_id not in elsewhere:
             strange.append((branch, "belongs to no run that the store knows"))
-        elif run.state is RunState.merged and run.head_sha and run.head_sha != sha:
+        elif run is not None and run.state is RunState.merged and run.head_sha and run.head_sha != sha:
             strange.append((branch, f"was merged at {run.head_sha[:12]}, and is at {sha[:12]}"))
     for branch, why in strange[:MOST]:
-        command = f"gh api --method DELETE repos/{visit.settings.repo}/git/refs/heads/{branch}"
+        refs = f"repos/{visit.settings.repo}/git/refs"
+        keep = f"gh api --method POST {refs} -f ref=refs/agentd/kept/{there[branch][:12]} -f sha={there[branch]}"
+        command = f"{keep}\ngh api --method DELETE {refs}/heads/{branch}"
         yield BRANCHES.warn(f"{branch} {why}", command, subject=branch)
     if len(strange) > MOST:
         more = f"{len(strange) - MOST} more branches belong to no run"

@@ -27,12 +27,10 @@ from agentd.supervisor.lead import Lead
 from agentd.supervisor.plan import Candidate, plan, row_of
 from agentd.supervisor.rooms import Rooms
 from agentd.supervisor.tasks import task_id_of, task_of
-from agentd.supervisor.world import STRAYS_SECONDS, World, observe
+from agentd.supervisor.world import GITHUB, STRAYS_SECONDS, World, observe
 
 SAID_BY_LABELS = frozenset({"running", "in_review", "in_progress", "blocked"})
 """Rules of the plan that only repeat what the issue's label says, and a run has decided before."""
-GITHUB = "github"
-"""Scope of the hold while GitHub may not, or cannot, be asked."""
 
 
 @dataclass

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from agentd.clock import Clock, SystemClock
 from agentd.config import Settings
 from agentd.errors import ConfigurationError, GitHubError, NotFound, RateLimited
 from agentd.git.mirror import Mirror, known_mirror
-from agentd.git.naming import TASK_ID, claim_ref
+from agentd.git.naming import TASK_ID
 from agentd.git.runner import Author
+from agentd.github.claims import remote_claim
 from agentd.github.client import GitHub, connect
 from agentd.github.issues import issue_of
 from agentd.model import Decision, Issue, Task, Verdict
-from agentd.plain import one_line
 from agentd.run.context import Context
 from agentd.run.executor import executor_id
 from agentd.store import attempts, claims, executors, holds
@@ -31,8 +29,7 @@ from agentd.supervisor.plan import Candidate, Predicate, Question, plan, predica
 from agentd.supervisor.process import running
 from agentd.supervisor.rooms import Rooms, is_alive
 from agentd.supervisor.tasks import task_of
-from agentd.supervisor.tick import GITHUB
-from agentd.supervisor.world import World, observe
+from agentd.supervisor.world import GITHUB, World, observe
 
 MOST_ASKED = 10
 """Tasks before it whose trust is asked for, to know whether they take the free places."""
@@ -191,34 +188,18 @@ def _claimed(context: Context, task: Task) -> Predicate:
     if not context.settings.claim.remote:
         return Predicate(name, _allow(task.task_id, "not asked: claim.remote = false"))
     try:
-        holder, until = _remote_claim(context.github, task.task_id, context.store.installation_id())
-    except NotFound:
-        return Predicate(name, _allow(task.task_id, "nobody has it"))
+        claim = remote_claim(context.github, task.task_id)
     except GitHubError as error:
         return Predicate(name, _unreachable(context, task.task_id, error))
-    if not holder:
+    if claim is None:
+        return Predicate(name, _allow(task.task_id, "nobody has it"))
+    if claim.installation == context.store.installation_id():
         return Predicate(name, _allow(task.task_id, "left behind by this installation, which takes it again"))
-    if until <= context.clock.now():
-        return Predicate(name, _allow(task.task_id, f"{holder} had it; its lease is over by its own clock"))
-    said = f"{holder} has it, until {until:%Y-%m-%d %H:%M:%S} UTC unless it renews it"
+    if claim.until <= context.clock.now():
+        return Predicate(name, _allow(task.task_id, f"{claim.holder} had it; its lease is over by its own clock"))
+    said = f"{claim.holder} has it, until {claim.until:%Y-%m-%d %H:%M:%S} UTC unless it renews it"
     action = "nothing to do: it finishes, or its lease runs out"
-    return Predicate(name, _verdict("claim_elsewhere", task.task_id, said, action, until))
-
-
-def _remote_claim(github: GitHub, task_id: str, mine: str) -> tuple[str, datetime]:
-    """(holder, end of its lease) of the claim on the remote; no holder when it is this installation's."""
-    ref = quote(claim_ref(task_id).removeprefix("refs/"))
-    sha = github.request("GET", f"{github.base}/git/ref/{ref}").data["object"]["sha"]
-    commit = github.request("GET", f"{github.base}/git/commits/{sha}").data
-    try:
-        words = json.loads(commit["message"])
-        holder, installation = one_line(str(words["holder"]), 200), str(words["installation"])
-        lease, at = float(words["lease_seconds"]), datetime.fromisoformat(str(words["at"]))
-        until = at + timedelta(seconds=min(86_400.0, max(1.0, lease)))
-    except (ValueError, KeyError, TypeError, OverflowError):
-        made = datetime.fromisoformat(str(commit["committer"]["date"]))
-        return "an unreadable claim", made + timedelta(seconds=600)
-    return ("" if installation == mine else holder), until
+    return Predicate(name, _verdict("claim_elsewhere", task.task_id, said, action, claim.until))
 
 
 def _room(context: Context, world: World, mine: Candidate, *, free: bool) -> tuple[Predicate, tuple[str, ...]]:

@@ -15,6 +15,8 @@ from agentd.states import RunState
 from agentd.store import holds, runs
 from agentd.supervisor.tasks import task_id_of
 
+GITHUB = "github"
+"""Scope of the hold while GitHub may not, or cannot, be asked."""
 STRAYS_SECONDS = 60.0
 """How often issues in progress that nobody works on are looked for."""
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from agentd.doctor import claims as claims_group
 from agentd.doctor.examine import CODES, UNFINISHED, examine
@@ -533,6 +534,31 @@ def test_looking_changes_nothing(place: Place) -> None:
     place.look()
     assert {record.method for record in place.hub.log[before:]} == {"GET"}
     assert sorted((path, path.stat().st_mtime_ns) for path in place.folder.rglob("*") if path.is_file()) == files
+
+
+def test_what_another_installation_does_is_no_trouble(place: Place) -> None:
+    from tests.supervisor.test_why import Scene
+
+    mirror(place)
+    number = place.issue("status:in-progress", minutes_ago=60)
+    reviewed = place.issue("status:in-review", minutes_ago=60)
+    with requests.Session() as session:
+        session.trust_env = False
+        scene = Scene(place.hub, place.repo, place.visit().settings, place.store, session)
+        scene.claim(f"issue-{number}", 1)
+    for task in (number, reviewed):
+        place.hub.commit(place.repo, f"agent/issue-{task}", {"x": str(task)})
+    place.act("POST", "/pulls", {"title": "t", "head": f"agent/issue-{reviewed}", "base": "main"})
+    found = place.look("stranded", "git")
+    assert bad(found, "stranded.tasks") == bad(found, "stranded.review") == bad(found, "git.branches") == []
+
+
+def test_a_branch_is_kept_before_it_is_deleted(place: Place) -> None:
+    mirror(place)
+    sha = place.hub.commit(place.repo, "agent/issue-7", {"x": "1"})
+    [finding] = bad(place.look("git"), "git.branches")
+    place.paste(finding.remediation)
+    assert place.act("GET", f"/git/ref/agentd/kept/{sha[:12]}")["object"]["sha"] == sha
 
 
 def test_a_fingerprint_stays_while_the_message_changes(place: Place) -> None:
