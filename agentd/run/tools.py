@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from agentd.agents.builtin.program.tools import TOOLS
@@ -27,10 +28,12 @@ class ToolMeters:
         self._desk = desk
         self.scope = f"run:{desk.run.run_id}"
         self.gates = gates_for(desk)
+        self._is_asked = False
         self._repeats = desk.context.repeats.setdefault(desk.run.run_id, Counter())
 
     def __call__(self, call: ToolCall) -> RunMeters:
         """What is known now, at a call, which is counted."""
+        self._is_asked = True
         key = repeat_key(call)
         repeats = self._repeats[key]
         if repeats or len(self._repeats) < MOST_KINDS:
@@ -46,8 +49,12 @@ class ToolMeters:
         return used._replace(wall_seconds=max(0.0, wall), killed=killed, revoked=_revoked(desk))
 
     def over(self) -> Verdict | None:
-        """The loop budget's verdict, when it is used up."""
-        return over_budget(self.gates, self.used(), self.scope) if self.gates.limits else None
+        """The loop budget's verdict, when it is used up.
+
+        An agent that asks before each call is ended at a call, which is always the same one; only time passes without.
+        """
+        limits = tuple(limit for limit in self.gates.limits if limit.kind == "wall" or not self._is_asked)
+        return over_budget(replace(self.gates, limits=limits), self.used(), self.scope) if limits else None
 
 
 def gates_for(desk: Desk) -> Gates:

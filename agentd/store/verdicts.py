@@ -80,7 +80,7 @@ def data_of(verdict: Verdict, clean: Callable[[str], str] = str) -> dict[str, An
     """The whole verdict as an Event's data: what it says is bounded, and without secrets and control characters."""
 
     def told(text: str) -> str:
-        return "".join(c if c.isprintable() else " " for c in clean(text[: 2 * CHARACTERS]))[:CHARACTERS]
+        return "".join(c if c.isprintable() else " " for c in clean(text[: 64 * CHARACTERS]))[:CHARACTERS]
 
     evidence = [told(each) for each in verdict.evidence[:MOST_EVIDENCE]]
     data: dict[str, Any] = {
