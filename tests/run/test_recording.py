@@ -22,7 +22,7 @@ from agentd.states import RunState
 from agentd.store import steps
 from agentd.store.connection import Store
 from tests.conftest import TurnedClock
-from tests.trace.conftest import RUN, T0
+from tests.traces import RUN, T0
 
 SECRET = "ghp_" + "a" * 36
 TASK = Task(
