@@ -20,6 +20,7 @@ from agentd.store import schema
 from agentd.store.connection import Store
 from agentd.store.spending import marks
 
+GENESIS = schema.GENESIS
 EVENT_VERSION = 1
 """Of the events that this agentd writes and reads."""
 PAGE = 1000
@@ -176,7 +177,7 @@ def _group_of(store: Store) -> _Group:
 
 def _last(connection: Connection) -> tuple[int, str]:
     found = connection.exec_driver_sql("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").first()
-    return (int(found[0]), str(found[1])) if found else (0, schema.GENESIS)
+    return (int(found[0]), str(found[1])) if found else (0, GENESIS)
 
 
 def _insert(store: Store, connection: Connection, events: Sequence[tuple[Event, str]]) -> int:
