@@ -200,9 +200,12 @@ Row = tuple[int, str, str, str, str, str, str]
 """seq, event_id, run_id, task_id, body, prev, hash."""
 
 
-def rows(store: Store, until: int | None = None) -> Iterator[Row]:
-    """Every row in its order, up to a sequence number, as the database has it; only a few at a time in memory."""
-    statement = f"SELECT {', '.join(_COLUMNS)} FROM events" + ("" if until is None else f" WHERE seq <= {int(until)}")
+def rows(store: Store) -> Iterator[Row]:
+    """Every row in its order, as the database has it; only a few at a time in memory.
+
+    One statement sees what was there when it began, in both databases: rows that are written meanwhile do not come.
+    """
+    statement = f"SELECT {', '.join(_COLUMNS)} FROM events"
     with store.read() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
