@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentd.store.connection import Store, open_store
+from tests.traces import Receiver, receiving
 
 SLOW_AGENTS = ("deepagents", "dcode-acp", "opencode-acp")
 """They take from ten seconds to a minute to start; OpenCode is quicker, but not with seven faults in turn."""
@@ -70,3 +71,10 @@ def store(tmp_path: Path, clock: TurnedClock) -> Iterator[Store]:
     opened = open_store("", tmp_path / "state", clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that takes what is posted to it: a collector, or LangSmith."""
+    with receiving() as made:
+        yield made

@@ -17,7 +17,8 @@ from agentd.model import Event, Step, canonical_json
 from agentd.states import BLOCKED_ENDS, RETRY_ENDS
 from agentd.trace.otlp import resource_of, to_json
 from agentd.trace.sinks import cleaned
-from agentd.trace.spans import RunRecord, Span, spans_of, trace_id_of
+from agentd.trace.span import RunRecord, Span, trace_id_of
+from agentd.trace.spans import spans_of
 
 STATE, TRACE, REPORT, PATCH, MANIFEST = NAMES = (
     "state.jsonl",

@@ -19,7 +19,7 @@ from agentd.store import runs
 from agentd.store.connection import Store
 from agentd.store.ledger import hash_of
 from agentd.trace.record import record_of
-from agentd.trace.spans import RunRecord
+from agentd.trace.span import RunRecord
 
 
 @dataclass(frozen=True)

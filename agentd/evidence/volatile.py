@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from agentd.model import Decision, Event, Step, root_step_id, step_id_of
 from agentd.store.spending import Call
-from agentd.trace.spans import Places, RunRecord
+from agentd.trace.places import Places
+from agentd.trace.span import RunRecord
 
 KEYS = frozenset({"timestamp", "wall_clock_seconds", "code", "ledger"})
 """Of manifest.json: when it was written, how long the run took, which agentd it was, where its ledger stood."""

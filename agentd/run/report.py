@@ -6,7 +6,7 @@ from agentd.github.text import fence, neutralise_mentions, one_line
 from agentd.run.desk import Desk
 from agentd.sandbox.redact import redact
 from agentd.states import RunState
-from agentd.trace.spans import trace_id_of
+from agentd.trace.span import trace_id_of
 
 STICKY = "status"
 """Key of the one comment per issue that agentd keeps up to date."""

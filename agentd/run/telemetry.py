@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agentd.run.desk import Desk
 from agentd.store import reported
 from agentd.trace.receiving import spans_in
-from agentd.trace.spans import trace_id_of
+from agentd.trace.span import trace_id_of
 
 if TYPE_CHECKING:  # the web server is loaded with the first run that needs it
     from aiohttp import web

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.agents import AgentEvent, EventParser, Outcome
+from agentd.errors import StoreError
 from agentd.model import Step
 from agentd.run.desk import Desk
 from agentd.run.recording import ToolSteps
@@ -31,6 +32,8 @@ class Reader:
     broken: Exception | None = None
     """what its parser did not foresee; then there is no outcome"""
     _tools: ToolSteps = field(init=False)
+    _unwritten: list[Step] = field(default_factory=list)
+    """what a store that is out of reach has not taken yet"""
 
     def __post_init__(self) -> None:
         self._tools = ToolSteps(self.desk, self.turn)
@@ -47,6 +50,8 @@ class Reader:
                     self.desk.context.show(self.desk.run.run_id, event)
                 if not events:
                     break
+            if self._unwritten:
+                await asyncio.to_thread(self._write)
             if not last:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), LOOK_SECONDS)
@@ -84,5 +89,14 @@ class Reader:
             self.broken = error
         for event in events:
             self._tools.feed(event)
-        steps.record(self.desk.context.telemetry, self._tools.take())
+        self._write()
         return events
+
+    def _write(self) -> None:
+        """A store that cannot be reached for a while ends no run: what it has missed is written the next time."""
+        self._unwritten += self._tools.take()
+        try:
+            steps.record(self.desk.context.telemetry, self._unwritten)
+        except StoreError:
+            return
+        self._unwritten = []

@@ -12,7 +12,7 @@ from typing import IO, Any
 from agentd.errors import ConfigurationError
 from agentd.model import canonical_json
 from agentd.store.connection import Store
-from agentd.store.ledger import Row, last_row, rows
+from agentd.store.ledger import Row, rows
 
 BATCH = 50_000
 TEXTS = ("event_id", "source", "event_type", "repo", "task_id", "run_id", "status", "branch", "worktree")
@@ -21,7 +21,7 @@ TEXTS = ("event_id", "source", "event_type", "repo", "task_id", "run_id", "statu
 def write_jsonl(store: Store, file: IO[bytes]) -> int:
     """Write {seq, prev, hash, event} a line; how many. `link(seq, prev, canonical_json(event))` is the hash."""
     number = 0
-    for seq, _, _, _, body, prev, made in rows(store, last_row(store)[0]):
+    for seq, _, _, _, body, prev, made in rows(store):
         file.write(f'{{"seq":{seq},"prev":"{prev}","hash":"{made}","event":{body}}}\n'.encode())
         number += 1
     return number
@@ -45,7 +45,7 @@ def write_parquet(store: Store, path: Path) -> int:
         **dict.fromkeys(("data", "body", "prev", "hash"), pyarrow.string()),
     }
     schema, number = pyarrow.schema(columns.items()), 0
-    every = rows(store, last_row(store)[0])
+    every = rows(store)
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         while batch := [_record(row) for row in islice(every, BATCH)]:
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))

@@ -20,6 +20,7 @@ from agentd.store import schema
 from agentd.store.connection import Store
 from agentd.store.spending import marks
 
+GENESIS = schema.GENESIS
 EVENT_VERSION = 1
 """Of the events that this agentd writes and reads."""
 PAGE = 1000
@@ -185,7 +186,7 @@ def _group_of(store: Store) -> _Group:
 
 def _last(connection: Connection) -> tuple[int, str]:
     found = connection.exec_driver_sql("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").first()
-    return (int(found[0]), str(found[1])) if found else (0, schema.GENESIS)
+    return (int(found[0]), str(found[1])) if found else (0, GENESIS)
 
 
 def _insert(store: Store, connection: Connection, events: Sequence[tuple[Event, str]]) -> int:
@@ -208,9 +209,12 @@ Row = tuple[int, str, str, str, str, str, str]
 """seq, event_id, run_id, task_id, body, prev, hash."""
 
 
-def rows(store: Store, until: int | None = None) -> Iterator[Row]:
-    """Every row in its order, up to a sequence number, as the database has it; only a few at a time in memory."""
-    statement = f"SELECT {', '.join(_COLUMNS)} FROM events" + ("" if until is None else f" WHERE seq <= {int(until)}")
+def rows(store: Store) -> Iterator[Row]:
+    """Every row in its order, as the database has it; only a few at a time in memory.
+
+    One statement sees what was there when it began, in both databases: rows that are written meanwhile do not come.
+    """
+    statement = f"SELECT {', '.join(_COLUMNS)} FROM events"
     with store.read() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None

@@ -36,6 +36,7 @@ BEAT_SECONDS = 0.5
 WORKER_SECONDS = 1.0
 STORE_SECONDS = 2.0
 STOP_SECONDS = 10.0
+RECORD_SECONDS = 5.0
 
 
 @dataclass
@@ -234,8 +235,10 @@ def _project(context: Context) -> None:
 
 
 def _record(context: Context, memory: Memory) -> None:
-    """Evidence and traces of runs that have ended, beside everything else."""
-    if memory.recording is None or memory.recording.done():
+    """Evidence and traces of runs that have ended, beside everything else, and not without a break."""
+    now = context.clock.boottime()
+    if now >= memory.record_due and (memory.recording is None or memory.recording.done()):
+        memory.record_due = now + RECORD_SECONDS
         memory.recording = asyncio.create_task(asyncio.to_thread(_records, context))
 
 

@@ -46,6 +46,8 @@ class Memory:
     lead: Lead | None = None
     cleaning: asyncio.Task[None] | None = None
     recording: asyncio.Task[None] | None = None
+    record_due: float = 0.0
+    """boot time from which evidence and traces are made again"""
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     """why each task waited at the last tick: rule and what was observed"""
 

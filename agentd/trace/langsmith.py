@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Literal
 
 from agentd.trace import names
-from agentd.trace.spans import Span
+from agentd.trace.span import Span
 
 Mode = Literal["disabled_no_api_key", "default", "explicit", "fallback_existing_project", "fallback_default"]
 ENDPOINT = "https://api.smith.langchain.com"

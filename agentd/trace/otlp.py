@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentd.trace import names
-from agentd.trace.spans import Span, Value
+from agentd.trace.span import Span, Value
 
 KINDS = {"internal": 1, "client": 3}
 STATUS = {"unset": 0, "ok": 1, "error": 2}

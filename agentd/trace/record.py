@@ -10,7 +10,7 @@ from agentd.store import runs, spending, steps
 from agentd.store.connection import Store
 from agentd.store.ledger import numbered_events_of
 from agentd.store.reported import reported_of
-from agentd.trace.spans import RunRecord
+from agentd.trace.span import RunRecord
 
 
 def record_of(store: Store, run_id: str, repo: str) -> RunRecord:

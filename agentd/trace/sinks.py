@@ -12,7 +12,7 @@ from agentd.errors import AgentdError, ConfigurationError
 from agentd.trace import names
 from agentd.trace.langsmith import Project, as_langsmith
 from agentd.trace.otlp import to_json
-from agentd.trace.spans import Span, Value
+from agentd.trace.span import Span, Value
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

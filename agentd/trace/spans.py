@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from agentd.model import Decision, Event, Run, Step, StepKind, Task, root_step_id, step_id_of
+from agentd.model import Decision, Event, Step, StepKind, root_step_id, step_id_of
 from agentd.states import ACTIVE, BLOCKED_ENDS, RETRY_ENDS
-from agentd.store.reported import Reported
 from agentd.store.spending import Call
 from agentd.trace import names
+from agentd.trace.places import Places
+from agentd.trace.span import RunRecord, Span, SpanEvent, SpanKind, Status, Value, trace_id_of
 
-Value = str | int | float | bool
-SpanKind = Literal["internal", "client"]
-Status = Literal["unset", "ok", "error"]
 KINDS: dict[StepKind, str] = {
     "run": "run",
     "stage": "stage",
@@ -30,61 +26,6 @@ KINDS: dict[StepKind, str] = {
 """What the attribute `agent.span.kind` says, by which spans are counted."""
 DENYING = frozenset({Decision.deny, Decision.halt, Decision.block})
 PROVIDERS = {"messages": "anthropic", "chat": "openai", "responses": "openai"}
-
-
-@dataclass(frozen=True)
-class SpanEvent:
-    """Something that happened at one moment of a span."""
-
-    name: str
-    at_ns: int
-    attributes: Mapping[str, Value]
-
-
-@dataclass(frozen=True)
-class Span:
-    """One span, its times in nanoseconds since the epoch."""
-
-    trace_id: str
-    """32 hex digits"""
-    span_id: str
-    """16 hex digits"""
-    parent_id: str
-    """empty for the root"""
-    name: str
-    kind: SpanKind
-    start_ns: int
-    end_ns: int
-    attributes: Mapping[str, Value]
-    status: Status = "unset"
-    message: str = ""
-    events: tuple[SpanEvent, ...] = ()
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What the store knows of a run that has come to its end, or to its pull request."""
-
-    run: Run
-    task: Task
-    repo: str
-    ended_at: datetime
-    steps: tuple[Step, ...] = ()
-    calls: tuple[Call, ...] = ()
-    events: tuple[tuple[int, Event], ...] = ()
-    """with their sequence numbers"""
-    reported: tuple[Reported, ...] = ()
-    """what the agent has said of itself"""
-
-
-def trace_id_of(run_id: str) -> str:
-    """The trace of a run: known before it begins."""
-    return hashlib.sha256(run_id.encode()).hexdigest()[:32]
-
-
-def traceparent(run_id: str, span_id: str) -> str:
-    """What hands the trace on to a program (https://www.w3.org/TR/trace-context/)."""
-    return f"00-{trace_id_of(run_id)}-{span_id}-01"
 
 
 def spans_of(record: RunRecord) -> list[Span]:
@@ -100,38 +41,6 @@ def spans_of(record: RunRecord) -> list[Span]:
         at, parent = _ns(event.timestamp), place.stage_at(event.timestamp)
         spans = [_with_evaluation(span, event, at) if span.span_id == parent else span for span in spans]
     return _ordered(spans)
-
-
-class Places:
-    """Where what has a time, but no parent of its own, belongs: to what was going on then."""
-
-    def __init__(self, record: RunRecord) -> None:
-        self._root = root_step_id(record.run.run_id)
-        self._ended = record.ended_at
-        self._stages = [step for step in record.steps if step.kind == "stage"]
-        self._turns = [step for step in record.steps if step.kind == "agent_turn"]
-        self._ends = {step.step_id: step.ended_at or record.ended_at for step in record.steps}
-        self._numbers: dict[tuple[str, ...], int] = defaultdict(int)
-
-    def end_of(self, step: Step) -> datetime:
-        """When a step ended; one that was interrupted ends with its parent."""
-        return step.ended_at or self._ends.get(step.parent_id, self._ended)
-
-    def stage_at(self, at: datetime) -> str:
-        return self._latest(self._stages, at) or self._root
-
-    def at(self, at: datetime) -> str:
-        """The agent's turn at that time, else the stage, else the run."""
-        return self._latest(self._turns, at) or self.stage_at(at)
-
-    def number(self, *what: str) -> int:
-        """How many of these there were, with this one."""
-        self._numbers[what] += 1
-        return self._numbers[what]
-
-    def _latest(self, steps: list[Step], at: datetime) -> str:
-        found = [step for step in steps if step.started_at <= at <= self.end_of(step)]
-        return max(found, key=lambda step: step.started_at).step_id if found else ""
 
 
 def _root(record: RunRecord) -> Span:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from agentd.trace.spans import trace_id_of
+from agentd.trace.span import trace_id_of
 from tests.e2e.conftest import GOOD_AGENT, Installation
 
 TELLING_AGENT = GOOD_AGENT + "import os\nopen('told.txt', 'w').write(os.environ['TRACEPARENT'])\n"

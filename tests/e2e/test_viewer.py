@@ -16,7 +16,7 @@ import requests
 
 from agentd.practice import PracticeGitHub
 from agentd.practice.model import PER_PROMPT, ScriptedModel
-from agentd.trace.spans import trace_id_of
+from agentd.trace.span import trace_id_of
 from tests.agents.real import INSTALLED, program
 from tests.e2e.conftest import Installation, environment
 from tests.e2e.test_real_agents import STEPS, configure

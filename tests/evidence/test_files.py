@@ -11,8 +11,9 @@ from agentd.evidence.files import MANIFEST, NAMES, About, comparable, evidence_o
 from agentd.evidence.volatile import RUN_ID, settled
 from agentd.evidence.writing import cleaner, problems, write
 from agentd.states import RunState
-from agentd.trace.spans import RunRecord, spans_of
-from tests.trace.conftest import RUN, a_record
+from agentd.trace.span import RunRecord
+from agentd.trace.spans import spans_of
+from tests.traces import RUN, a_record
 
 ABOUT = About("1.2.3", "policy", (14, "hash"), "2026-01-01T00:01:00+00:00")
 

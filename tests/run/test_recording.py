@@ -22,7 +22,7 @@ from agentd.states import RunState
 from agentd.store import steps
 from agentd.store.connection import Store
 from tests.conftest import TurnedClock
-from tests.trace.conftest import RUN, T0
+from tests.traces import RUN, T0
 
 SECRET = "ghp_" + "a" * 36
 TASK = Task(
@@ -196,3 +196,21 @@ async def test_an_agents_own_spans_come_in_over_http(desk: Desk) -> None:
         assert await post("logs", b"{}") == 200
         assert await post("anything", b"{}") == 404
     assert [span.name for span in reported_of(desk.context.store, RUN)] == ["claude_code.tool"]
+
+
+async def test_a_store_that_is_away_for_a_while_takes_everything_later(
+    desk: Desk, tmp_path: Path, store: Store, clock: TurnedClock
+) -> None:
+    (tmp_path / "out").write_bytes(OUTPUT)
+    turn = recording.begin_turn(desk, "agent-0")
+    over = asyncio.Event()
+    with store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE steps RENAME TO away")
+    following = asyncio.create_task(read(desk, tmp_path / "out", turn, over))
+    await asyncio.sleep(0.2)
+    assert not following.done()
+    with store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO steps")
+    over.set()
+    await following
+    assert tools(desk) == TOLD

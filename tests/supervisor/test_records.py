@@ -19,9 +19,8 @@ from agentd.supervisor.records import MOST_TRIES, make_records
 from tests.conftest import TurnedClock
 from tests.run.test_recording import TASK
 from tests.store.test_store import a_run
-from tests.trace.conftest import Receiver
+from tests.traces import Receiver
 
-pytest_plugins = ["tests.trace.conftest"]
 RUN = "p0-01-1-aaaaaa"
 
 

@@ -14,8 +14,9 @@ from agentd.store.connection import Store
 from agentd.store.reported import Reported
 from agentd.trace import names
 from agentd.trace.receiving import spans_in
-from agentd.trace.spans import spans_of, trace_id_of
-from tests.trace.conftest import RUN, a_record, at
+from agentd.trace.span import trace_id_of
+from agentd.trace.spans import spans_of
+from tests.traces import RUN, a_record, at
 
 TRACE = trace_id_of(RUN)
 TURN = step_id_of(RUN, stage_step_id(RUN, "agent-0"), "agent_turn", "build")

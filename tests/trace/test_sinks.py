@@ -12,7 +12,7 @@ from agentd.trace.langsmith import Project, resolve_project
 from agentd.trace.otlp import resource_of
 from agentd.trace.sinks import SinkFailed, Trace, cleaned, send_langsmith, send_otlp, write_file
 from agentd.trace.spans import spans_of
-from tests.trace.conftest import RUN, Receiver, a_record
+from tests.traces import RUN, Receiver, a_record
 
 TRACE = Trace(RUN, spans_of(a_record()), resource_of("1.2.3"))
 

@@ -10,8 +10,9 @@ from agentd.model import Event
 from agentd.states import RunState
 from agentd.trace import names
 from agentd.trace.otlp import resource_of, to_json
-from agentd.trace.spans import Span, spans_of, trace_id_of, traceparent
-from tests.trace.conftest import RUN, a_record
+from agentd.trace.span import Span, trace_id_of, traceparent
+from agentd.trace.spans import spans_of
+from tests.traces import RUN, a_record
 
 
 def by_name(spans: list[Span]) -> dict[str, list[Span]]:

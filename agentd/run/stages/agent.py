@@ -22,7 +22,7 @@ from agentd.run.notices import Notices, out_of_quota
 from agentd.run.process import NO_SANDBOX, Ended, Program, output_of, result_of, was_started
 from agentd.run.watching import Reader
 from agentd.states import RunState
-from agentd.trace.spans import traceparent
+from agentd.trace.span import traceparent
 
 TAIL_BYTES = 8_000
 SESSION = re.compile(r"[\w.:/@+-]{1,200}")

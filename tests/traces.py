@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
-
 from agentd.model import Decision, Event, Run, Step, Task, Verdict, root_step_id, stage_step_id, step_id_of
 from agentd.states import RunState
 from agentd.store.spending import Call
 from agentd.store.verdicts import data_of
-from agentd.trace.spans import RunRecord
+from agentd.trace.span import RunRecord
 
 RUN = "issue-1-1-aaaaaa"
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,8 +125,10 @@ class Receiver:
         ]
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver on loopback, inside the `with`."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
