@@ -21,7 +21,7 @@ from pathlib import Path
 
 from agentd.errors import ConfigurationError
 from agentd.policy.allowlist import CommandRules
-from agentd.policy.gates import Gates, RunMeters, ToolCall, evaluate
+from agentd.policy.gates import ENDS_RUN, Gates, RunMeters, ToolCall, evaluate
 from agentd.sandbox import inside, policy_hook
 from agentd.sandbox.commands import CommandJudge
 from agentd.sandbox.profile import HOME, WORKSPACE, Mount, is_within
@@ -38,6 +38,8 @@ CONNECTIONS = 128
 QUESTIONS = 32
 """of a run to the judge at the same time; each may hold policy_hook.MAX_BYTES"""
 QUESTION_SECONDS = 10.0
+ENDING_SECONDS = 5.0
+"""How long an answer that ends the run is kept back; shorter than hooks wait."""
 SUBJECT_CHARACTERS = 4000
 """of a command in a Decision"""
 
@@ -192,6 +194,9 @@ class _Judge:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         decision = await self._judge(reader)
         self._decided(decision)
+        if decision.ruling is not None and ENDS_RUN.get(decision.ruling.rule_id):
+            # The run is being ended: an agent that waits for its answer does nothing more meanwhile.
+            await asyncio.sleep(ENDING_SECONDS)
         answer = {"verdict": decision.verdict, "reason": decision.reason}
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
