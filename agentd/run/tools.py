@@ -70,8 +70,10 @@ def schemas_of(adapter: str) -> Mapping[str, Mapping[str, Any]]:
 
 def _spent(store: Store, scope: str) -> RunMeters:
     with store.read() as connection:
-        used = spending.load_meters(store, connection, [scope])[scope].used
-    return RunMeters(iterations=used.calls, tokens=used.tokens, cost_usd=used.nano_usd / NANO)
+        meter = spending.load_meters(store, connection, [scope])[scope]
+    # A call whose answer the agent has may not be settled yet: it is counted all the same.
+    used, begun = meter.used, meter.used.calls + meter.reserved.calls
+    return RunMeters(iterations=begun, tokens=used.tokens, cost_usd=used.nano_usd / NANO)
 
 
 def _revoked(desk: Desk) -> str:

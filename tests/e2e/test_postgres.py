@@ -16,6 +16,7 @@ from agentd.clock import SystemClock
 from agentd.errors import ClaimLost, StoreError
 from agentd.store import claims, ledger
 from agentd.store.connection import open_store
+from agentd.store.verification import problems
 from tests import postgres
 from tests.e2e.conftest import Installation
 from tests.e2e.test_restart import agents, in_review, started, supervisor, wait_for
@@ -67,7 +68,7 @@ def test_store(address: str, tmp_path: Path) -> None:
 
     for number in range(3):
         ledger.append(store, an_event(store, number))
-    assert list(ledger.problems(store)) == []
+    assert list(problems(store)) == []
     for statement in ("UPDATE events SET body = 'x'", "DELETE FROM events"):
         with pytest.raises(StoreError, match="append-only"), store.write() as connection:
             connection.execute(text(statement))
