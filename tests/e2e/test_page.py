@@ -9,7 +9,11 @@ from typing import Any
 
 import requests
 
+from agentd.clock import SystemClock
+from agentd.loading import load
+from agentd.web.source import Source
 from tests.e2e.conftest import Installation
+from tests.web.conftest import served
 
 SLEEPER = "import time\nprint('asleep', flush=True)\ntime.sleep(600)\n"
 
@@ -34,6 +38,22 @@ def test_a_supervisor_shows_its_work_and_obeys_the_page(here: Installation) -> N
         assert "agentd_supervisor_up 1.0" in page.read("/metrics")
     finally:
         here.run("stop", "--now", check=None)
+
+
+def test_what_a_run_changed_and_its_evidence_are_shown(here: Installation) -> None:
+    number = here.issue("Make it done")
+    [run] = here.once()["runs"]
+    here.once()  # the tick after a run writes its evidence
+    home = here.folder / ".agentd"
+    environ = {**here.environ, "AGENT_STATE_DIR": str(home / "state"), "AGENT_LOG_DIR": str(home / "logs")}
+    loaded = load(environ=environ, directory=here.folder)
+    with served(Source(loaded, here.folder, SystemClock(), environ)) as address:
+        page = _Page(address)
+        shown = page.get(f"/api/v1/runs/{run['run_id']}")
+        assert shown["has_diff"] and shown["has_evidence"] and shown["verify"][0]["name"] == "verify-0"
+        assert {step["kind"] for step in shown["steps"]} >= {"stage", "agent_turn"}
+        assert f"+issue-{number}" in page.read(f"/api/v1/runs/{run['run_id']}/diff")
+        assert page.read(f"/api/v1/runs/{run['run_id']}/evidence")
 
 
 def test_an_address_that_is_taken_is_named(here: Installation) -> None:
@@ -68,6 +88,7 @@ class _Page:
     def read(self, path: str) -> str:
         """What is sent within a moment."""
         with self._session.get(self._address + path, timeout=20, stream=True) as answer:
+            assert answer.status_code == 200
             return answer.raw.read1(65536).decode() if "event-stream" in answer.headers["Content-Type"] else answer.text
 
     def post(self, path: str) -> None:
