@@ -103,7 +103,7 @@ def _elsewhere(database_url: str, state_dir: Path, clock: Clock) -> Iterator[Gla
         with store.read() as connection:
 
             def ask(statement: str, values: tuple[Any, ...]) -> list[Row]:
-                found = connection.exec_driver_sql(statement.replace("?", "%s"), values)
+                found = connection.exec_driver_sql(statement.replace("%", "%%").replace("?", "%s"), values)
                 return [dict(row) for row in found.mappings()]
 
             yield Glance(ask, store.lease_now(connection), store.lease_boot(), clock.now())

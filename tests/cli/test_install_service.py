@@ -38,7 +38,8 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert "KilMode" in again.stderr, "the check can fail"
 
 
-def test_the_lines_for_cron_are_commands_that_exist(tmp_path: Path) -> None:
+def test_the_lines_for_cron_are_commands_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     text = install(tmp_path, "cron", "--print")
     lines = [line for line in text.splitlines() if line[:1] in "0123456789*"]
     assert len(lines) == 3

@@ -179,14 +179,14 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing(fleet: Fleet, tmp_
     flag = tmp_path / "stopped"
     zombie = fleet.start(fleet.home("zombie"), point, str(flag), "worker", module="tests.faults.freezing")
     number = here.issue()
-    wait_for(flag.exists, 20)
+    wait_for(flag.exists, 60)
     fleet.worker("living")
-    wait_for(lambda: [run["state"] for run in fleet.runs(here)] == ["in_review"], 40)
-    wait_for(lambda: not any(ref.startswith("refs/agentd/") for ref in refs(fleet)), 20)
+    wait_for(lambda: [run["state"] for run in fleet.runs(here)] == ["in_review"], 90)
+    wait_for(lambda: not any(ref.startswith("refs/agentd/") for ref in refs(fleet)), 60)
     stale = {record.headers.get("x-agentd-claim") for record in fleet.hub.log} - {None}
     before = len(fleet.hub.log)
     zombie.send_signal(signal.SIGCONT)
-    wait_for(lambda: refusals(here), 20)
+    wait_for(lambda: refusals(here), 60)
     time.sleep(2 * LEASE_SECONDS)
     written = [
         record for record in fleet.hub.log[before:] if record.headers.get("x-agentd-claim", "").startswith("issue")
