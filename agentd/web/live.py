@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from agentd.errors import AgentdError
+from agentd.plain import printable
 from agentd.sandbox.redact import redact
 from agentd.states import ACTIVE
 from agentd.store import runs
@@ -117,8 +118,7 @@ async def log(request: web.Request, source: Source, run_id: str) -> web.StreamRe
 
 def shown(data: bytes, secrets: tuple[str, ...]) -> str:
     """Text without secrets and without control characters: an agent's output is untrusted."""
-    text = redact(data.decode(errors="replace"), secrets)
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return printable(redact(data.decode(errors="replace"), secrets))
 
 
 def _size(path: Path) -> int:
