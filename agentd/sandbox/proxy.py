@@ -23,6 +23,8 @@ HEAD_BYTES = 8192
 HEAD_SECONDS = 10.0
 CONNECT_SECONDS = 15.0
 PIECE_BYTES = 1 << 16
+BACKLOG = 512
+"""Connections that may wait to be accepted; a unix socket refuses what comes beyond."""
 _REQUEST = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):(\d{1,5}) HTTP/1\.[01]")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -167,7 +169,7 @@ async def served(path: Path, handle: Handle, most: int, limit_bytes: int = PIECE
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(serve, path, limit=limit_bytes)
+    server = await asyncio.start_unix_server(serve, path, limit=limit_bytes, backlog=BACKLOG)
     try:
         yield
     finally:

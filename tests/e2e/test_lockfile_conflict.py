@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Installation
 from tests.e2e.test_base_moves import WAITING_AGENT, content, once_while, steps, write
+from tests.git.lockfiles.world import works
 
 MANIFEST = """[package]
 name = "widget"
@@ -34,7 +34,7 @@ OURS, THEIRS = 'alpha = { path = "alpha" }', 'beta = { path = "beta" }'
 @pytest.fixture
 def locks(tmp_path: Path) -> dict[str, str]:
     """What cargo writes for the base, for the task's manifest and for the other one; all files of the base."""
-    if shutil.which("cargo") is None:
+    if not works("cargo"):
         pytest.skip("cargo is not installed")
     folder = tmp_path / "crate"
     files = {"src/lib.rs": "\n"}

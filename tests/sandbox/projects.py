@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.git.lockfiles.world import works
 
 CACHE = Path(os.environ.get("AGENTD_PROJECTS_DIR") or Path.home() / ".cache" / "agentd-projects")
 """Sources and test runners are fetched once; nothing in it is changed by a suite."""
@@ -112,7 +113,7 @@ def tape() -> Path:
 
 def needs(program: str) -> None:
     """Skips the test when a program is not installed."""
-    if shutil.which(program) is None:
+    if not works(program):
         pytest.skip(f"{program} is not installed")
 
 

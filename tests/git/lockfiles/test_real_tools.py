@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from agentd.git.lockfiles.regenerate import Parents, Regenerated
 from agentd.git.lockfiles.scratch import checked_out
 from agentd.git.lockfiles.sides import sides_of
 from agentd.git.lockfiles.tool import Ran, check
-from tests.git.lockfiles.world import World, program_of
+from tests.git.lockfiles.world import World, program_of, works
 
 BY_NAME: dict[str, Manager] = {manager.name: manager for manager in MANAGERS}
 
@@ -153,7 +152,7 @@ def crate(name: str, version: str, *needs: str) -> dict[str, str]:
 async def test_cargo_brings_path_dependencies_of_both_sides_together(world: World) -> None:
     manager = BY_NAME["cargo"]
     program = program_of("cargo", "cargo")
-    if program is None or shutil.which("rustc") is None:
+    if program is None or not works("rustc"):
         pytest.skip("cargo and rustc are not installed")
     # What rustup has on PATH asks it in the home which tool chain is meant.
     version = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True)

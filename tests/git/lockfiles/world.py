@@ -24,7 +24,7 @@ Files = Mapping[str, str | bytes]
 
 
 def program_of(manager: str, program: str) -> Path | None:
-    """A package manager that scripts/install-package-managers has installed, else one on PATH.
+    """A package manager that scripts/install-package-managers has installed, else one on PATH that works.
 
     What is called yarn there is yarn 1.
     """
@@ -32,7 +32,13 @@ def program_of(manager: str, program: str) -> Path | None:
     if installed.exists():
         return installed
     found = shutil.which(program) if manager == program else None
-    return Path(found) if found else None
+    return Path(found) if found and works(found) else None
+
+
+def works(program: str) -> bool:
+    """False also for what a version manager has on PATH without a version behind it."""
+    found, asked = shutil.which(program), "version" if program == "go" else "--version"
+    return found is not None and subprocess.run([found, asked], capture_output=True).returncode == 0
 
 
 @dataclass
