@@ -11,6 +11,7 @@ from agentd.doctor.finding import Code, Finding
 from agentd.doctor.visit import Visit
 from agentd.errors import ConfigurationError
 from agentd.sandbox.limits import Limits, kernel_limits
+from agentd.sandbox.pids import pids_group
 from agentd.sandbox.probe import probe
 from agentd.sandbox.toolchains import find_tool_chains
 
@@ -60,7 +61,12 @@ def _limits() -> Finding:
         kernel_limits(Limits())
     except ConfigurationError as error:
         return LIMITS.fail(str(error), "sudo apt-get install util-linux")
-    processes = "sampled (RLIMIT_NPROC does not hold for root)" if os.getuid() == 0 else "kept by the kernel"
-    return LIMITS.ok(
-        f"processes {processes}; open files and file size kept by the kernel; memory, CPU and disk sampled"
-    )
+    sampled = "memory, CPU and disk sampled"
+    if os.geteuid() == 0:
+        group = pids_group(1)
+        if group is None:
+            return LIMITS.ok(
+                f"open files and file size kept by the kernel; processes (root has no pids cgroup), {sampled}"
+            )
+        group.remove()
+    return LIMITS.ok(f"processes, open files and file size kept by the kernel; {sampled}")

@@ -1,6 +1,6 @@
 """The guardian: runs one program and ends its whole process tree when its time, its lease or its worker is over.
 
-A program of its own, which starts fast: `python -I -S guardian.py SPEC.json`, the standard library and two modules of
+A program of its own, which starts fast: `python -I -S guardian.py SPEC.json`, the standard library and modules of
 agentd that need nothing else. It is a child subreaper, so that children which leave the process group or their
 session still end up below it. Of a program in a sandbox it takes samples, and ends what uses too much. Secrets are
 taken out of the output before it is kept. Standard input is the
@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from agentd.sandbox.pids import PidsGroup, pids_group
 from agentd.sandbox.redact import Redactor
 from agentd.sandbox.sampling import DiskScan, exceeded, free_bytes, look_at
 
@@ -83,6 +84,7 @@ class Guardian:
         self.out = open(spec["out_path"], "wb", buffering=0)  # noqa: SIM115
         self.redactors = {keep: Redactor(spec["secrets"]) for keep in (True, False)}
         self.child: subprocess.Popen[bytes] | None = None
+        self.group: PidsGroup | None = None
 
     def start(self) -> None:
         """Start the program with its own session, dying with the guardian, its output on pipes."""
@@ -95,6 +97,7 @@ class Guardian:
             _move(theirs, STATUS_FD)
             os.set_blocking(report, False)
             self.selector.register(report, selectors.EVENT_READ, "report")
+            self.group = pids_group(int(self.limits["processes"])) if "processes" in self.limits else None
         passed = (*inputs, STATUS_FD) if inputs else ()
         try:
             self.child = subprocess.Popen(
@@ -105,7 +108,7 @@ class Guardian:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_prepare_child,
+                preexec_fn=self.prepare_child,
                 pass_fds=passed,
             )
         finally:
@@ -116,6 +119,14 @@ class Guardian:
             os.set_blocking(stream.fileno(), False)
             self.selector.register(stream, selectors.EVENT_READ, keep)
         self.selector.register(0, selectors.EVENT_READ, None)
+
+    def prepare_child(self) -> None:
+        """In the child, before the program: it dies with the guardian, asking it to end works again, and it counts."""
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        if self.group is not None:
+            self.group.enter()
 
     def watch(self) -> None:
         """Pump output until the program has ended or must end."""
@@ -306,13 +317,6 @@ def _move(descriptor: int, number: int) -> None:
     os.close(descriptor)
 
 
-def _prepare_child() -> None:
-    """In the child, before the program: it dies with the guardian, and asking it to end works again."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-
-
 def descendants() -> list[int]:
     """Living processes below this one, children of children included."""
     parents: dict[int, list[int]] = {}
@@ -382,6 +386,8 @@ def main() -> int:
         "output_bytes": guardian.kept,
         "dropped_bytes": guardian.dropped,
     }
+    if guardian.group is not None:
+        guardian.group.remove()
     temporary = f"{spec['result_path']}.new"
     with open(temporary, "w") as file:
         json.dump(result, file)

@@ -20,7 +20,7 @@ class Limits:
     memory_bytes: int = 4096 * MIB
     """of all processes together; sampled"""
     processes: int = 1024
-    """threads too where the kernel counts (RLIMIT_NPROC, which does not hold for root); else sampled processes"""
+    """threads too; kept by the kernel: by RLIMIT_NPROC, for root by a pids cgroup; sampled where root can make none"""
     open_files: int = 4096
     """a process; kept by the kernel"""
     file_bytes: int = 4096 * MIB
