@@ -110,46 +110,12 @@ def test_denied_calls_are_events_and_the_agent_goes_on(here: Installation, model
     assert (ended["failure_mode"], ended["terminal_reason"]) == ("schema_mismatch", "final_answer")
 
 
-ENDING = [
-    pytest.param(
-        [call("read_file", path="README.md")] * 3 + DONE,
-        POLICY,
-        ("cycle_detection", "cycle_detection", "policy_denial_terminal"),
-        "was called 2 times with the same arguments (limit: 2)",
-        id="cycle_detection",
-    ),
-    pytest.param(
-        [call("read_file", path="README.md", first_line=line) for line in range(1, 6)] + DONE,
-        "loop_budget: {max_iterations: 3}",
-        ("loop_budget", "budget_exhausted", "loop_budget"),
-        "3 iterations of the run are used (limit: 3 iterations)",
-        id="loop_budget",
-    ),
-]
-
-
-@pytest.mark.parametrize(("script", "policy", "expected", "said"), ENDING)
-def test_what_ends_a_run_is_an_event_a_comment_and_its_end(
-    here: Installation,
-    model: ScriptedModel,
-    script: list[dict[str, Any]],
-    policy: str,
-    expected: tuple[str, str, str],
-    said: str,
-) -> None:
-    run = played(here, model, script, policy)
-    rule, mode, reason = expected
-    assert run["state"] == "halted" and said in run["reason"]
-    [event] = [event for event in decided(here) if event["data"]["rule_id"] == rule]
-    assert (event["data"]["verdict"], event["status"], event["run_id"]) == ("halt", "failed", run["run_id"])
-    ended = shown(here, run)
-    assert (ended["failure_mode"], ended["terminal_reason"]) == (mode, reason)
-    root = spans(here, run)[0]
-    assert (root["agent.failure_mode"], root["agent.terminal_reason"]) == (mode, reason)
-    assert rule in denials(here, run)
-    [comment] = here.stickies(1)
-    assert said in comment and f"`{rule}`: `{mode}`, `{reason}`" in comment
-    assert here.labels(1) == {"agent-ready", "status:blocked"}
+def test_a_tier_that_may_only_read_is_kept_to_it(here: Installation, model: ScriptedModel) -> None:
+    script = [{"shell": "touch done.txt"}, {"write": {"path": "done.txt", "content": "x"}}, DONE[-1]]
+    run = played(here, model, script, "tier: T1")
+    assert run["state"] == "no_changes", run["reason"]
+    assert [event["data"]["rule_id"] for event in decided(here)].count("tier") == 2
+    assert "tier" in denials(here, run)
 
 
 def test_a_model_that_is_ill_for_a_moment_is_asked_again_as_the_policy_says(
