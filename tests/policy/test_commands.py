@@ -195,14 +195,14 @@ def test_an_unfinished_text_cannot_reach_into_the_next_one(first: str) -> None:
 def test_a_helper_that_dies_or_hangs_is_a_refusal_and_the_next_one_judges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with CommandJudge(CommandRules(), timeout_seconds=1.0) as judge:
+    with CommandJudge(CommandRules(), timeout_seconds=3.0) as judge:
         assert judge.judge("ls").verdict == "allow"
         assert judge._helper is not None
         process = judge._helper[0]
         os.kill(process.pid, 19)
         before = time.monotonic()
         assert judge.judge("ls").verdict == "deny"
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 30
         assert judge.judge("ls").verdict == "allow"
         assert judge._helper is not None
         judge._helper[0].kill()

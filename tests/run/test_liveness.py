@@ -39,14 +39,14 @@ async def run(folder: Path, script: str, startup: float = 0, silence: float = 0,
 async def test_no_sign_of_life_after_the_start(tmp_path: Path) -> None:
     ended = await run(tmp_path, "trap '' TERM; sleep 60", startup=0.5)
     assert ended.ended == "lifeless"
-    assert 0.5 <= ended.seconds < 2
+    assert 0.5 <= ended.seconds < 10
 
 
 @pytest.mark.parametrize("sign", ["echo up", "echo up >&2"])
 async def test_silence_after_a_sign_of_life(tmp_path: Path, sign: str) -> None:
     ended = await run(tmp_path, f"{sign}; sleep 60", startup=60, silence=0.6)
     assert ended.ended == "silent"
-    assert 0.6 <= ended.seconds < 2
+    assert 0.6 <= ended.seconds < 10
 
 
 SIGNS = {

@@ -35,7 +35,7 @@ def test_a_file_that_another_program_has_locked_is_one_line(
     with pytest.raises(StoreError, match=r"agentd\.db: the store cannot be used: .*lock.*fuser") as caught:
         open_store("", tmp_path / "state", clock, create=not read_only, read_only=read_only, busy_seconds=0.3)
     assert "\n" not in str(caught.value)
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 20
     other.close()
     open_store("", tmp_path / "state", clock, busy_seconds=0.3).close()
 
@@ -131,7 +131,7 @@ def test_a_database_that_stays_away_is_an_error_after_its_time(remote: tuple[Sto
     began = time.monotonic()
     with pytest.raises(StoreError, match="check that the database is up"):
         replace(store, open_seconds=1.0).installation_id()
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.5 < time.monotonic() - began < 20
 
 
 @needs_postgres
