@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from agentd.web.answers import refuse
+from agentd.web.peers import address_of, owner_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE = "agentd_web"
@@ -61,6 +65,8 @@ class Access:
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """value of the cookie of who has shown the token; another one after each start"""
+    _owners: WeakKeyDictionary[asyncio.BaseTransport, int | None] = field(default_factory=WeakKeyDictionary)
+    """user ids by connection"""
 
     def objection(self, request: web.Request) -> web.Response | None:
         """Why a request is not taken, as its answer; None when it is."""
@@ -68,6 +74,9 @@ class Access:
         if not self.token and not is_loopback(host):
             # A name that somebody has pointed at this machine: its pages would be of the same origin.
             return refuse(421, "wrong_host", "ask for the page by 127.0.0.1 or localhost")
+        if not self.token and request.path not in OPEN and not self._is_own(request):
+            said = "another user of this machine asks; set AGENTD_WEB_TOKEN, and send it as `Authorization: Bearer`"
+            return refuse(403, "other_user", said)
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
         has_token = bool(self.token) and hmac.compare_digest(bearer, self.token.encode())
         if self.token and request.path not in OPEN and not has_token and not self._has_cookie(request):
@@ -77,6 +86,16 @@ class Access:
         if request.method not in ("GET", "HEAD") and request.path != "/login" and not has_token:
             return self._forged(request)
         return None
+
+    def _is_own(self, request: web.Request) -> bool:
+        """Whether agentd's own user asks, or root: what the page shows is in files that only they may read."""
+        connection = request.transport
+        if connection is None:
+            return False
+        if connection not in self._owners:
+            peer, mine = (address_of(connection.get_extra_info(name)) for name in ("peername", "sockname"))
+            self._owners[connection] = owner_of(peer, mine)
+        return self._owners[connection] in (0, os.geteuid())
 
     def _has_cookie(self, request: web.Request) -> bool:
         return hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self.session.encode())

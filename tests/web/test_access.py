@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from agentd.errors import ConfigurationError
+from agentd.web.peers import address_of, owner_of
 from agentd.web.server import serving
 from agentd.web.source import Source
 from tests.web.conftest import Ask, served
 
 TOKEN = "let-me-in"
+NOBODY = 65534
 
 
 async def test_other_machines_need_a_token(source: Source) -> None:
@@ -52,6 +59,37 @@ def test_a_browser_is_told_to_run_nothing_of_others(ask: Ask) -> None:
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
         assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+def test_other_users_of_this_machine_need_a_token(source: Source) -> None:
+    def asked(address: str, path: str, more: str = "") -> int:
+        port = urlsplit(address).port
+        request = f"GET {path} HTTP/1.0\\r\\nHost: 127.0.0.1:{port}\\r\\n{more}\\r\\n"
+        script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{request}' >&3; head -n1 <&3"
+        done = subprocess.run(["bash", "-c", script], user=NOBODY, capture_output=True, text=True, cwd="/")
+        return int(done.stdout.split()[1])
+
+    with served(source) as address:
+        assert [asked(address, path) for path in ("/", "/api/v1/session", "/api/v1/state", "/metrics")] == [403] * 4
+        assert asked(address, "/healthz") == 200
+        assert _session()("GET", f"{address}/metrics").status_code == 200
+    with served(source, TOKEN) as address:
+        assert asked(address, "/metrics") == 401
+        assert asked(address, "/metrics", f"Authorization: Bearer {TOKEN}\\r\\n") == 200
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_owner_of_a_connection_is_known_by_its_addresses(family: socket.AddressFamily, tmp_path: Path) -> None:
+    with socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family) as server:
+        mine = address_of(server.getsockname())
+        with socket.create_connection(server.getsockname()[:2]) as client:
+            peer = address_of(client.getsockname())
+            assert owner_of(peer, mine) == os.geteuid()
+            assert owner_of((peer[0], peer[1] + 1), mine) is None
+            assert owner_of(peer, mine, [tmp_path / "no-such-table"]) is None
+            other = "::2" if family == socket.AF_INET6 else "127.0.0.2"
+            assert owner_of((other, peer[1]), mine) is None
 
 
 def test_with_a_token_nothing_is_shown_without_it(source: Source) -> None:
