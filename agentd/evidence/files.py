@@ -14,7 +14,7 @@ from typing import Any
 
 from agentd.evidence.volatile import KEYS
 from agentd.model import Event, Step, canonical_json
-from agentd.states import BLOCKED_ENDS, RETRY_ENDS
+from agentd.states import BLOCKED_ENDS, RETRY_ENDS, RunState
 from agentd.trace.otlp import resource_of, to_json
 from agentd.trace.sinks import cleaned
 from agentd.trace.span import RunRecord, Span, trace_id_of
@@ -151,8 +151,9 @@ def _report(record: RunRecord, spans: list[Span], clean: Callable[[str], str]) -
     counts = {kind: sum(span.attributes.get("agent.span.kind") == kind for span in spans) for kind in KINDS}
     verdicts = [event.data for _, event in record.events if event.event_type == "policy_decided"]
     denied = sum(each.get("verdict") in ("deny", "halt", "block") for each in verdicts)
-    bad = run.state in BLOCKED_ENDS | RETRY_ENDS
     mode = f" ({run.failure_mode})" if run.failure_mode else ""
+    bad = f"failure{mode}" if run.state in BLOCKED_ENDS | RETRY_ENDS else ""
+    result = bad or ("cancelled" if run.state is RunState.cancelled else "success")
     failing = [step for step in record.steps if step.state == "failed"]
     lines = [
         f"# Run {run.run_id}",
@@ -166,7 +167,7 @@ def _report(record: RunRecord, spans: list[Span], clean: Callable[[str], str]) -
         "",
         "## Outcome",
         "",
-        f"- Result: {f'failure{mode}' if bad else 'success'}; state {run.state}, {run.terminal_reason or 'no reason'}",
+        f"- Result: {result}; state {run.state}, {run.terminal_reason or 'no reason'}",
         *([f"- Reason: {_line(clean(run.reason))}"] if run.reason else []),
         f"- Steps: {', '.join(f'{number} {kind}' for kind, number in counts.items())}",
         f"- Decisions: {len(verdicts) - denied} allowed or held, {denied} denied",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agentd.model import Decision, Event, Step, StepKind, root_step_id, step_id_of
-from agentd.states import ACTIVE, BLOCKED_ENDS, RETRY_ENDS
+from agentd.states import ACTIVE, BLOCKED_ENDS, RETRY_ENDS, RunState
 from agentd.store.spending import Call
 from agentd.trace import names
 from agentd.trace.places import Places
@@ -71,7 +71,7 @@ def _root(record: RunRecord) -> Span:
     bad = run.state in BLOCKED_ENDS | RETRY_ENDS
     if bad:
         attributes[names.ERROR_TYPE] = run.failure_mode or run.terminal_reason or str(run.state)
-    status: Status = "error" if bad else "unset" if run.state in ACTIVE else "ok"
+    status: Status = "error" if bad else "unset" if run.state in ACTIVE | {RunState.cancelled} else "ok"
     target = f"{names.WORKFLOW} {names.WORKFLOW_NAME}"
     return _span(
         record, root_step_id(run.run_id), "", target, "run", (run.started_at, record.ended_at), attributes,

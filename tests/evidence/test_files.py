@@ -59,6 +59,7 @@ def test_the_report_says_first_how_it_went() -> None:
     assert "- Result: failure (budget_exhausted); state halted, loop_budget" in bad
     assert "- halt loop_budget: loop_budget it is" in bad
     assert "- Result: success; state in_review, final_answer" in good
+    assert "- Result: cancelled; state cancelled, " in made(RunState.cancelled)["run_report.md"].decode()
 
 
 def test_paths_of_the_machine_and_secrets_are_in_no_file() -> None:

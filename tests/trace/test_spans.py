@@ -64,6 +64,7 @@ def test_the_root_says_why_the_run_ended() -> None:
     good = spans_of(a_record(RunState.in_review))[0]
     assert (good.status, good.attributes["agent.terminal_reason"]) == ("ok", "final_answer")
     assert "agent.failure_mode" not in good.attributes
+    assert spans_of(a_record(RunState.cancelled))[0].status == "unset"
 
 
 def test_the_failing_span_names_the_class_of_its_exception() -> None:
