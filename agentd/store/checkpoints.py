@@ -148,7 +148,7 @@ def _opened(note: str, key_id: bytes, public: Ed25519PublicKey) -> Signed:
 
 
 def _key(folder: Folder, origin: str) -> Ed25519PrivateKey:
-    """The installation's key, made when there is none."""
+    """The installation's key, made when there is none. The caller holds the folder's lock."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if folder.key.exists():
@@ -160,11 +160,13 @@ def _key(folder: Folder, origin: str) -> Ed25519PrivateKey:
     public = made.public_key().public_bytes_raw()
     verifier = f"{origin}+{_key_id(origin, public).hex()}+{base64.b64encode(ED25519 + public).decode()}\n"
     folder.verifier.write_text(verifier)
-    descriptor = os.open(folder.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    new = folder.key.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(base64.b64encode(made.private_bytes_raw()).decode() + "\n")
         file.flush()
         os.fsync(file.fileno())
+    new.replace(folder.key)
     return made
 
 
