@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -32,8 +33,9 @@ from agentd.sandbox.sampling import DiskScan, exceeded, free_bytes, look_at
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BEAT_SECONDS = 0.5
-GROUP_SECONDS = 0.1
-"""How long a killed group may take to disappear before /proc is searched, which is dear where many runs end at once."""
+GROUP_SECONDS, SANDBOX_SECONDS = 0.1, 5.0
+"""How long a killed group, or a sandbox whose first process was killed, may take to disappear before /proc is searched:
+that is dear where many runs end at once, and the kernel ends everything in a sandbox by itself."""
 CHUNK = 1 << 16
 LOOK_SECONDS = 0.25
 """Between two looks at what a sandbox uses."""
@@ -78,6 +80,8 @@ class Guardian:
         self.disk_before: int | None = None
         self.look_at = time.monotonic()
         self.init_pid = 0
+        self.init_end = -1
+        """pid descriptor of the first process inside: its number may become another's"""
         self.report = b""
         self.selector = selectors.DefaultSelector()
         self.log = open(spec["log_path"], "ab", buffering=0)  # noqa: SIM115  # kept open
@@ -185,6 +189,8 @@ class Guardian:
         self.report += received
         if not self.init_pid and b"\n" in self.report:
             self.init_pid = int(json.loads(self.report.split(b"\n")[0]).get("child-pid", 0))
+            with suppress(ProcessLookupError):
+                self.init_end = os.pidfd_open(self.init_pid)
 
     def sign(self) -> None:
         """The program has shown that it gets on."""
@@ -267,17 +273,25 @@ class Guardian:
         if self.reap():
             # The plain case needs no search of /proc: one group, all of it gone at once.
             _signal_group(self.child.pid, signal.SIGKILL)
+            if self.init_end >= 0:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self.init_end, signal.SIGKILL)
             if self.child.returncode is None:
                 killed.add(self.child.pid)
-            give_up = now() + GROUP_SECONDS
-            while self.reap() and now() < give_up:
-                self.pump_some(0.01)
+            self.wait(SANDBOX_SECONDS if self.init_end >= 0 else GROUP_SECONDS)
         while self.reap():
             for pid in descendants():
                 _signal(pid, signal.SIGKILL)
                 killed.add(pid)
             self.pump_some(0.005)
         return len(killed)
+
+    def wait(self, seconds: float) -> None:
+        """Until nothing is left, but for so long at most; ever less often, for others need the processors too."""
+        pause, give_up = 0.005, now() + seconds
+        while self.reap() and now() < give_up:
+            self.pump_some(pause)
+            pause = min(pause * 1.5, 0.1)
 
     def reap(self) -> bool:
         """Collect what has ended; False when nothing is left: every living descendant hangs on a child of ours."""
