@@ -81,10 +81,12 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
     async def live() -> None:
         async with AsyncExitStack() as stack:
             if port is not None:
-                from agentd.cli.web import source_of
+                from agentd.cli.web import TOKEN, source_of
                 from agentd.web.server import serving
 
-                await stack.enter_async_context(serving(source_of(config), "127.0.0.1", port, ""))
+                await stack.enter_async_context(
+                    serving(source_of(config), "127.0.0.1", port, os.environ.get(TOKEN, ""))
+                )
             typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
             if settings.sandbox == "none":
                 typer.echo(WITHOUT_SANDBOX)

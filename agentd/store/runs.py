@@ -110,6 +110,13 @@ def active_runs(store: Store) -> list[Run]:
     return _runs(store, schema.runs.c.state.in_(ACTIVE))
 
 
+def wanted_ends(store: Store) -> dict[str, str]:
+    """Each run that holds a slot, by its id, and why somebody wants it to end: empty while nobody does."""
+    query = select(schema.runs.c.run_id, schema.runs.c.cancel_reason).where(schema.runs.c.state.in_(ACTIVE))
+    with store.read() as connection:
+        return {run_id: reason or "" for run_id, reason in connection.execute(query)}
+
+
 def unfinished_runs(store: Store, run_ids: Iterable[str]) -> list[Run]:
     """Runs that hold a slot, and those of `run_ids`, which have an end but not said their last words; oldest first."""
     return _runs(store, schema.runs.c.state.in_(ACTIVE) | schema.runs.c.run_id.in_(list(run_ids)))

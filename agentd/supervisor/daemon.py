@@ -182,7 +182,7 @@ class _signals:  # used as a context manager only
 async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
     """Wait for the next poll; a run that ends frees a slot, so it ends the rest."""
     assert memory.host is not None
-    busy = len(runs.active_runs(context.store))
+    busy = len(runs.wanted_ends(context.store))
     until = context.clock.boottime() + context.settings.poll_interval_seconds
     while (left := until - context.clock.boottime()) > 0 and not stop.asked and not stop.nudged:
         # Alone and with nothing to do there is nobody to report to, and nothing to take.
@@ -195,7 +195,7 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
         await asyncio.to_thread(memory.host.beat)
         await memory.host.go_on()
         await memory.host.take()
-        if len(runs.active_runs(context.store)) < busy:
+        if len(runs.wanted_ends(context.store)) < busy:
             return
     if stop.nudged and not stop.asked:
         stop.nudged = False
@@ -213,9 +213,7 @@ async def _pause(stop: Stop, seconds: float) -> None:
 async def _until_ended(context: Context, memory: Memory, run_ids: list[str], stop: Stop) -> None:
     """Wait for runs, until also their last words are said; a second signal stops them now."""
     assert memory.host is not None
-    while any(run.run_id in run_ids for run in runs.active_runs(context.store)) or not (
-        await engine.active()
-    ).keys().isdisjoint(run_ids):
+    while not (runs.wanted_ends(context.store).keys() | (await engine.active()).keys()).isdisjoint(run_ids):
         if stop.asked >= 2:
             context.stopping.set()
             await _trees_gone(context, run_ids)
@@ -290,9 +288,9 @@ def _heed(context: Context) -> None:
     """Obey what the store and the runs say. Raises StoreError when a run could not be recorded any more."""
     if context.broken:
         raise StoreError(context.broken[0])
-    for run in runs.active_runs(context.store):
-        if run.cancel_reason:
-            context.cancels.setdefault(run.run_id, run.cancel_reason)
+    for run_id, reason in runs.wanted_ends(context.store).items():
+        if reason:
+            context.cancels.setdefault(run_id, reason)
     limit_seconds = context.settings.max_run_minutes * 60
     for run_id, since in context.carried.items():
         if limit_seconds and context.clock.boottime() - since > limit_seconds:

@@ -40,6 +40,19 @@ def test_a_supervisor_shows_its_work_and_obeys_the_page(here: Installation) -> N
         here.run("stop", "--now", check=None)
 
 
+def test_the_supervisors_page_takes_the_token_too(here: Installation) -> None:
+    port = _free_port()
+    here.run("start", f"--port={port}", AGENTD_WEB_TOKEN="let-me-in")
+    try:
+        page = f"http://127.0.0.1:{port}/metrics"
+        asked = [
+            requests.get(page, headers=headers, timeout=20) for headers in ({}, {"Authorization": "Bearer let-me-in"})
+        ]
+        assert [answer.status_code for answer in asked] == [401, 200]
+    finally:
+        here.run("stop", "--now", check=None)
+
+
 def test_what_a_run_changed_and_its_evidence_are_shown(here: Installation) -> None:
     number = here.issue("Make it done")
     [run] = here.once()["runs"]
