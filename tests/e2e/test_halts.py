@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agentd.policy.failures import ENDINGS, ending_of
+from agentd.policy.run_controls import MARKER
 from agentd.practice.model import PER_PROMPT, ScriptedModel
 from tests.e2e.conftest import Installation
 from tests.e2e.test_policy import decided, spans
@@ -148,6 +149,10 @@ CASES = {
     "symlink": writing("symlink", "os.path.lexists('out') or os.symlink('/etc/passwd', 'out')", ""),
     "secret": writing("secret", f"open('key', 'w').write({KEY!r})", "secrets = ['key']"),
 }
+NOWHERE = {
+    *("repeated-identical-action", "alternating-diff-fingerprint", "run-budget-exceeded", "step-cap-exceeded"),
+}
+"""Rules whose comment has the form of `keel.run-controls.v1`."""
 ABSOLUTE = {"symlink"}
 """No setting allows these."""
 
@@ -199,6 +204,7 @@ def test_an_end_is_an_event_a_span_a_comment_and_a_state(here: Installation, mod
     [comment] = here.stickies(1)
     assert f"Ended by the rule `{case.rule}`: {f'`{mode}`, ' if mode else ''}`{reason}`." in comment
     assert case.said in comment
+    assert (f"{MARKER}\n\n## Run control halt" in comment) == (case.rule in NOWHERE)
     assert here.labels(1) == {"agent-ready", "status:blocked" if ending.state == "halted" else "status:todo"}
 
 
