@@ -14,7 +14,6 @@ It ends 0 after writing the result file, which is written by renaming and so is 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
@@ -27,16 +26,15 @@ from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from agentd.run.descendants import adopt_orphans, descendants, die_with_parent, signal_group, signal_process
+from agentd.run.kept_output import CHUNK, KeptOutput
 from agentd.sandbox.pids import PidsGroup, pids_group
-from agentd.sandbox.redact import Redactor
 from agentd.sandbox.sampling import DiskScan, exceeded, free_bytes, look_at
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BEAT_SECONDS = 0.5
 GROUP_SECONDS, SANDBOX_SECONDS = 0.1, 5.0
 """How long a killed group, or a sandbox whose first process was killed, may take to disappear before /proc is searched:
 that is dear where many runs end at once, and the kernel ends everything in a sandbox by itself."""
-CHUNK = 1 << 16
 LOOK_SECONDS = 0.25
 """Between two looks at what a sandbox uses."""
 SCAN_SECONDS = 0.01
@@ -48,7 +46,6 @@ STATUS_FD = 102
 CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "limit", "not_started")
 """Ends whose result must outlive a power cut; after the others the program runs again in any case."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def now() -> float:
@@ -69,9 +66,6 @@ class Guardian:
         self.ended = ""
         self.reason = ""
         self.grace = float(spec["grace_seconds"])
-        self.kept = 0
-        self.dropped = 0
-        self.written = 0
         self.commands = b""
         self.limits: dict[str, float] = spec["limits"]
         self.folders: list[str] = spec["folders"]
@@ -84,9 +78,8 @@ class Guardian:
         """pid descriptor of the first process inside: its number may become another's"""
         self.report = b""
         self.selector = selectors.DefaultSelector()
-        self.log = open(spec["log_path"], "ab", buffering=0)  # noqa: SIM115  # kept open
-        self.out = open(spec["out_path"], "wb", buffering=0)  # noqa: SIM115
-        self.redactors = {keep: Redactor(spec["secrets"]) for keep in (True, False)}
+        most_bytes = int(spec["max_output_bytes"])
+        self.output = KeptOutput(spec["log_path"], spec["out_path"], spec["secrets"], most_bytes)
         self.child: subprocess.Popen[bytes] | None = None
         self.group: PidsGroup | None = None
 
@@ -126,7 +119,7 @@ class Guardian:
 
     def prepare_child(self) -> None:
         """In the child, before the program: it dies with the guardian, asking it to end works again, and it counts."""
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         if self.group is not None:
@@ -167,7 +160,7 @@ class Guardian:
     def look(self) -> str:
         """The limit that is passed, if any; a new look is taken when it is time."""
         began = time.monotonic()
-        self.used["output"] = self.written
+        self.used["output"] = self.output.written
         if self.init_pid and began >= self.look_at:
             self.used |= look_at(self.init_pid, self.limits.get("processes", 0))
             disk = self.scan.advance(SCAN_SECONDS) if "disk" in self.limits else None
@@ -222,41 +215,23 @@ class Guardian:
     def pump(self, key: selectors.SelectorKey) -> None:
         """Keep what fits, drop the rest, never stop reading: a full pipe would stop the program."""
         stream: Any = key.fileobj
-        try:
-            received = os.read(stream.fileno(), CHUNK)
-        except BlockingIOError:
-            return
-        if not received:
+        there = self.output.read(stream, key.data)
+        if there is None:
             self.selector.unregister(stream)
             stream.close()
-            self.keep(self.redactors[key.data].flush(), key.data)
-            return
-        self.sign()
-        self.written += len(received)
-        self.keep(self.redactors[key.data].feed(received), key.data)
-
-    def keep(self, data: bytes, is_out: bool) -> None:
-        """Write it to the log, and to the file of standard output, as far as there is room."""
-        part = data[: max(0, int(self.spec["max_output_bytes"]) - self.kept)]
-        self.kept += len(part)
-        self.dropped += len(data) - len(part)
-        try:
-            self.log.write(part)
-            if is_out:
-                self.out.write(part)
-        except OSError:
-            self.dropped += len(part)
+        elif there:
+            self.sign()
 
     def drain(self) -> None:
         """What is still in the pipes after everything has ended."""
         for key in [key for key in self.selector.get_map().values() if isinstance(key.data, bool)]:
             while key.fileobj in [entry.fileobj for entry in self.selector.get_map().values()]:
-                before = self.written
+                before = self.output.written
                 self.pump(key)
-                if self.written == before:
+                if self.output.written == before:
                     break
             # Somebody else may hold the pipe still, so there is no end of it to be read.
-            self.keep(self.redactors[key.data].flush(), key.data)
+            self.output.flush(key.data)
 
     def sweep(self) -> int:
         """End every process below the guardian: ask, wait, kill until none is left. How many had to be killed."""
@@ -265,14 +240,14 @@ class Guardian:
             for pid in descendants():
                 # bubblewrap itself ends at once, and everything inside with it: nobody could say goodbye.
                 if pid != self.child.pid or not self.spec["inputs"]:
-                    _signal(pid, signal.SIGTERM)
+                    signal_process(pid, signal.SIGTERM)
             give_up = now() + self.grace
             while self.reap() and now() < give_up:
                 self.pump_some(0.02)
         killed: set[int] = set()
         if self.reap():
             # The plain case needs no search of /proc: one group, all of it gone at once.
-            _signal_group(self.child.pid, signal.SIGKILL)
+            signal_group(self.child.pid, signal.SIGKILL)
             if self.init_end >= 0:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self.init_end, signal.SIGKILL)
@@ -281,7 +256,7 @@ class Guardian:
             self.wait(SANDBOX_SECONDS if self.init_end >= 0 else GROUP_SECONDS)
         while self.reap():
             for pid in descendants():
-                _signal(pid, signal.SIGKILL)
+                signal_process(pid, signal.SIGKILL)
                 killed.add(pid)
             self.pump_some(0.005)
         return len(killed)
@@ -331,41 +306,6 @@ def _move(descriptor: int, number: int) -> None:
     os.close(descriptor)
 
 
-def descendants() -> list[int]:
-    """Living processes below this one, children of children included."""
-    parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as stat:
-                    state, parent = stat.read().rpartition(")")[2].split()[:2]
-            except OSError:
-                continue
-            if state not in "ZX":
-                parents.setdefault(int(parent), []).append(int(name))
-    found: list[int] = []
-    waiting = [os.getpid()]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        pass
-
-
 def main() -> int:
     """Guard the program of the spec file; see the module's documentation."""
     with open(sys.argv[1]) as file:
@@ -374,7 +314,7 @@ def main() -> int:
     os.unlink(sys.argv[1])
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     guardian = Guardian(spec)
     result: dict[str, Any] = {}
     try:
@@ -397,8 +337,8 @@ def main() -> int:
     result |= {
         "ended": guardian.ended,
         "seconds": round(now() - guardian.began, 3),
-        "output_bytes": guardian.kept,
-        "dropped_bytes": guardian.dropped,
+        "output_bytes": guardian.output.kept,
+        "dropped_bytes": guardian.output.dropped,
     }
     if guardian.group is not None:
         guardian.group.remove()
