@@ -38,7 +38,7 @@ EMPTY_LOCK = '{"packages": []}\n'
 
 @dataclass
 class Rig:
-    """A desk at which only lockfiles are worked on."""
+    """A desk at which only lockfiles are worked on. What a dead guardian leaves is looked for by the run's id."""
 
     world: World
     store: Store
@@ -63,8 +63,8 @@ class Rig:
             created_at=now,
         )
         run = Run(
-            run_id="run-1-abcdef", task_id="P0-01", issue_number=1, attempt=1, profile="p@1", state="syncing",
-            branch="agent/P0-01", started_at=now, updated_at=now,
+            run_id=f"run-{os.getpid()}-abcdef", task_id="P0-01", issue_number=1, attempt=1, profile="p@1",
+            state="syncing", branch="agent/P0-01", started_at=now, updated_at=now,
         )  # fmt: skip
         order = Order(task=task, profile=Profile(name="p", adapter="command"), prompt="", sandbox="none")
         holding = cast(Holding, SimpleNamespace(deadline=lambda: clock.boottime() + 600))
