@@ -76,7 +76,7 @@ class Contained:
 
     def is_empty(self, wait_seconds: float = 0.0) -> bool:
         """True when no process is left inside: the first one is reaped only after all others (pid_namespaces(7))."""
-        return bool(select.select([self.init], [], [], wait_seconds)[0])
+        return _is_readable(self.init, wait_seconds)
 
     def has_run(self) -> bool:
         """Once it has ended: whether the program ended by itself. False too when the sandbox could not be made."""
@@ -195,7 +195,7 @@ def start_command(
 
 def _contained(process: subprocess.Popen[bytes], status_fd: int) -> Contained:
     status = os.fdopen(status_fd, "rb")
-    said = status.readline() if select.select([status], [], [], START_SECONDS)[0] else b""
+    said = status.readline() if _is_readable(status_fd, START_SECONDS) else b""
     try:
         pid = int(json.loads(said)["child-pid"])
         return Contained(process, pid, os.pidfd_open(pid), status)
@@ -208,6 +208,13 @@ def _contained(process: subprocess.Popen[bytes], status_fd: int) -> Contained:
             or f"exit status {process.returncode}"
         )
         raise SandboxFailed(f"bubblewrap could not make the sandbox: {message}") from None
+
+
+def _is_readable(descriptor: int, wait_seconds: float) -> bool:
+    """By poll: select(2) takes no descriptor above 1023, and many runs have more."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(wait_seconds * 1000))
 
 
 def _memory_file(data: bytes) -> int:

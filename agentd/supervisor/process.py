@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from agentd.errors import ConfigurationError
 PID_FILE = "supervisor.pid"
 NUDGE = signal.SIGUSR1
 """Signal that makes a supervisor look at GitHub at once."""
+
+MOST_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,11 @@ def only_one(state_dir: Path) -> Iterator[None]:
             yield
         finally:
             pid_file.unlink(missing_ok=True)
+
+
+def lift_file_limit() -> None:
+    """Let this process open as many files as it may: a shell gives 1,024, and each run needs several (setrlimit(2))."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -61,6 +61,12 @@ class Inside:
             await asyncio.sleep(0.02)
         return done
 
+    def close(self) -> None:
+        """Give back what it holds open: one process plays many installations."""
+        self.context.close_gateways()
+        self.context.telemetry.close()
+        self.context.store.close()
+
     async def until(self, reached: Callable[[], bool], ticks: int = 6) -> None:
         """Ticks, each after all holds are over, until it is reached; at most so many."""
         for _ in range(ticks):

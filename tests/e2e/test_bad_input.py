@@ -198,7 +198,7 @@ def test_an_agent_that_ignores_its_end_is_killed_and_says_why(here: Installation
     began = time.monotonic()
     [run] = here.once(check=1)["runs"]
     assert run["state"] == "halted"
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60, "the agent would go on for minutes"
     assert agents(here.folder) == []
     [sticky] = here.stickies(number)
     assert "did not end within 0.02 minutes" in sticky

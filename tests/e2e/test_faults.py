@@ -170,7 +170,7 @@ def live(github: PracticeGitHub, folder: Path, timeout_seconds: int = 10) -> Ite
     yield Life(here, seen)
     struck = not github.world.faults
     github.world.faults.clear()
-    here.context.store.close()
+    here.close()
     assert struck, "the fault never struck: the test shows nothing"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from agentd.git.runner import git
@@ -192,3 +194,11 @@ def test_githubs_own_dependencies_are_waited_for(here: Installation, hub: Practi
     here.act("PATCH", f"/issues/{first}", {"state": "closed", "state_reason": "completed"})
     [run] = here.once()["runs"]
     assert run["state"] == "in_review"
+
+
+def test_a_shell_that_gives_few_files_holds_up_no_run(here: Installation) -> None:
+    here.issue()
+    agentd = f"exec {sys.executable} -m agentd once --json"
+    shell = ["bash", "-c", f"ulimit -S -n 24; {agentd}"]
+    done = subprocess.run(shell, cwd=here.folder, env=here.environ, capture_output=True, text=True)
+    assert [run["state"] for run in json.loads(done.stdout)["runs"]] == ["in_review"], done.stderr

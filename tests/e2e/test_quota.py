@@ -54,6 +54,7 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     yield made
     made.context.close_gateways()
     dbos.DBOS.destroy()
+    made.close()
 
 
 def restart(here: Inside) -> None:

@@ -24,6 +24,7 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     await engine.launch(made.context)
     yield made
     dbos.DBOS.destroy()
+    made.close()
 
 
 async def test_an_issue_that_was_closed_since_is_not_put_back_to_todo(here: Inside, hub: PracticeGitHub) -> None:

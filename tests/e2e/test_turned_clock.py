@@ -39,6 +39,7 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     hub.create_issue(REPO, "Do it", "text", ["agent-ready", "status:todo"], author="alice")
     yield made
     dbos.DBOS.destroy()
+    made.close()
 
 
 def latest(here: Inside) -> RunState:

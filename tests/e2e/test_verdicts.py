@@ -51,6 +51,7 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     await engine.launch(made.context)
     yield made
     dbos.DBOS.destroy()
+    made.close()
 
 
 def decided(here: Inside) -> list[dict[str, Any]]:

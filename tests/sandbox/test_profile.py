@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,18 @@ def output_of(spec: SandboxSpec, *argv: str) -> str:
 
 def test_the_sandbox_holds_on_this_host() -> None:
     assert probe().problems == ()
+
+
+def test_it_starts_in_a_process_with_many_open_files(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 4096), limits[1]))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert output_of(SandboxSpec(tmp_path), "echo", "here") == "here\n"
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 GOOD = (
