@@ -94,7 +94,11 @@ def _remove_stale(parent: str) -> None:
     with os.scandir(parent) as entries:
         folders = [entry for entry in entries if entry.name.startswith(PREFIX)]
     for folder in folders:
-        if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+        try:
+            age = time.time() - folder.stat().st_mtime
+        except OSError:
+            continue  # gone meanwhile, with its program
+        if age > STALE_SECONDS:
             _remove(folder.path)
 
 

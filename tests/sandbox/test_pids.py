@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,14 @@ def test_a_group_that_a_killed_guardian_left_is_removed(parent: Path, monkeypatc
         sleeping.kill()
     for group in (left, inhabited, another):
         group.remove()
+
+
+def test_groups_that_come_and_go_meanwhile_keep_nobody_from_one(parent: Path) -> None:
+    def one(_: int) -> bool:
+        group = pids_group(1)
+        if group is not None:
+            group.remove()
+        return group is not None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(one, range(2_000)))
