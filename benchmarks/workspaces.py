@@ -40,12 +40,10 @@ def ready(files: int, place: Path) -> list[Row]:
         mirror, sha = _mirror(folder, files)
         made: dict[str, list[float]] = {"worktree": [], "cp": [], "clone": []}
         peers: dict[str, Callable[[int], object]] = {
-            "worktree": lambda turn: mirror.git(
-                "worktree", "add", "--quiet", "--detach", str(folder / f"worktree-{turn}"), sha
+            "worktree": lambda turn: _run(
+                "git", "-C", mirror.path, "worktree", "add", "--quiet", "--detach", folder / f"worktree-{turn}", sha
             ),
-            "cp": lambda turn: subprocess.run(
-                ["cp", "-a", str(folder / "worktree-0"), str(folder / f"cp-{turn}")], check=True
-            ),
+            "cp": lambda turn: _run("cp", "-a", folder / "worktree-0", folder / f"cp-{turn}"),
             "clone": lambda turn: _prepare(mirror, folder, f"clone-{turn}", sha, "clone"),
         }
         problem = overlay_problem(folder, folder)
@@ -114,6 +112,11 @@ def _prepare(mirror: Mirror, folder: Path, name: str, sha: str, layout: LayoutNa
     run_dir = folder / "runs" / name
     run_dir.mkdir(parents=True)
     return prepare(mirror, folder / "work" / name, run_dir, f"agent/{name}", sha, "", layout, run_inside)
+
+
+def _run(*command: str | Path) -> None:
+    """A peer, as people have it: without any setting of agentd's."""
+    subprocess.run(command, check=True)
 
 
 def _seconds(act: Callable[[], object]) -> float:

@@ -45,6 +45,8 @@ _OPTIONS = (
     "init.defaultBranch=main",
     "commit.gpgSign=false",
     "core.commitGraph=true",
+    # One process alone waits for each file; on a disk where much was just deleted, for several times as long.
+    "checkout.workers=2",
 )
 # The helper is asked for the token only when the server wants one, and reads it from an inherited descriptor.
 _HELPER = (

@@ -255,10 +255,12 @@ class Guardian:
                 killed.add(self.child.pid)
             self.wait(SANDBOX_SECONDS if self.init_end >= 0 else GROUP_SECONDS)
         while self.reap():
-            for pid in descendants():
+            found = set(descendants())
+            for pid in found:
                 signal_process(pid, signal.SIGKILL)
-                killed.add(pid)
-            self.pump_some(0.005)
+            # Who was killed before and is still there waits for a disk, or for its turn.
+            self.wait(GROUP_SECONDS if found <= killed else 0.005)
+            killed |= found
         return len(killed)
 
     def wait(self, seconds: float) -> None:

@@ -13,13 +13,14 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from agentd.errors import GitError
 from agentd.git.layouts.clone import bare_clone, view
 from agentd.git.layouts.protocol import Inside, Workspace
+from agentd.git.layouts.written import NOTHING, monitor
 from agentd.git.mirror import Mirror, resolve
 from agentd.git.removal import delete
 from agentd.git.runner import ENVIRONMENT, TIMEOUT_SECONDS, command
@@ -58,16 +59,22 @@ def base_of(mirror: Mirror, sha: str, inside: Inside) -> Path:
         # A name of its own: what a killed maker started may still write into the other one.
         fresh = mirror.bases / f".new-{sha}-{secrets.token_hex(4)}"
         bare_clone(mirror, fresh)
-        with mirror.checking_out():
+
+        def git_inside(*arguments: str, options: Sequence[str] = ()) -> None:
             # Inside, so that the index holds owners and inodes as programs inside will see them.
             inside(
                 view(mirror, Workspace(fresh, fresh / ".git" / "index", sha)),
-                command("checkout", "--quiet", "--detach", sha),
+                command(*arguments, options=options),
                 environment={**ENVIRONMENT, "GIT_DIR": ".git", "GIT_WORK_TREE": "."},
                 timeout_seconds=TIMEOUT_SECONDS,
             )
-        _write_to_disk(fresh)
+
+        with mirror.checking_out():
+            git_inside("checkout", "--quiet", "--detach", sha)
         _settle(fresh / ".git" / "index")
+        # All of it is looked at now, so that a look at a workspace over it need not (agentd.git.layouts.written).
+        git_inside("update-index", "-q", "--refresh", options=(monitor(NOTHING),))
+        _write_to_disk(fresh)
         fresh.rename(place)
     return place
 

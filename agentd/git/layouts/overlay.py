@@ -26,14 +26,18 @@ from agentd.git.layouts.protocol import (
     alternates_of,
     required,
 )
+from agentd.git.layouts.written import OPAQUE, answer, monitor, written
 from agentd.git.mirror import Mirror, resolve, tree_of
 from agentd.git.runner import ENVIRONMENT, TIMEOUT_SECONDS, command, git
 
 SCRATCH = "/agentd.git"
 """Where the supervisor's repository is inside, while git reads the tree."""
-OPAQUE = "user.overlay.opaque"
-"""On an upper folder that hides the lower one (kernel, Documentation/filesystems/overlayfs.rst)."""
-
+LOOKING = ("add", "read-tree")
+"""Commands that compare files with the index."""
+INDEX_ALONE = ("ls-files", "diff-index")
+"""Commands that read the index and the mirror, and no file of the tree, as they are given here."""
+ANSWER = "written"
+"""In that repository: what git is told to look at. It stays: a command that finds none forgets what git has seen."""
 HEADER_BYTES = 12
 """Of a pack: a word, its version, and the number of its objects, four bytes each."""
 FEW_OBJECTS = 100
@@ -86,18 +90,38 @@ def run_git(
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> str:
     """git inside, with a repository of the supervisor's own: nothing of the workspace's own `.git` is read."""
+    if arguments[0] in INDEX_ALONE:
+        return _read_index(mirror, workspace, *arguments)
     seen = view(mirror, workspace)
     # What a killed git left; nobody else uses this index.
     workspace.index.with_name("index.lock").unlink(missing_ok=True)
     scratch = Shown(workspace.index.parent, SCRATCH, writable=True)
+    if arguments[0] in LOOKING:
+        workspace.index.with_name(ANSWER).write_bytes(answer(_in_doubt(mirror, workspace)))
     return required(inside)(
         View(seen.files, seen.base, seen.work, (*seen.shown, scratch)),
-        command(*arguments),
+        # Given to every command: one that writes the index without it forgets what git has looked at.
+        command(*arguments, options=(monitor(f"cat {SCRATCH}/{ANSWER}"),)),
         environment={**ENVIRONMENT, "GIT_DIR": SCRATCH, "GIT_WORK_TREE": "."},
         stdin=stdin or b"",
         stdout=stdout,
         timeout_seconds=timeout_seconds,
     )
+
+
+def _in_doubt(mirror: Mirror, workspace: Workspace) -> list[str] | None:
+    """Paths in which the tree or the index may be other than the base; None stands for all."""
+    if workspace.base is None or (paths := written(workspace.files, workspace.base)) is None:
+        return None
+    # A file that the run made, was looked at, and is gone again: the upper folder knows nothing of it.
+    arguments = ("diff-index", "--cached", "--name-only", "--no-renames", "-z", workspace.base.name)
+    known = _read_index(mirror, workspace, *arguments)
+    return [*paths, *filter(None, known.split("\0"))]
+
+
+def _read_index(mirror: Mirror, workspace: Workspace, *arguments: str) -> str:
+    """git on the host, which needs no tree for it."""
+    return mirror.git(*arguments, environment={"GIT_INDEX_FILE": str(workspace.index)})
 
 
 def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: str) -> None:
