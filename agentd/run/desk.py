@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -94,6 +94,8 @@ class Desk:
     run: Run
     order: Order
     claim: Holding | None = None
+    at_hand: set[str] = field(default_factory=set, compare=False)
+    """commits that were found whole in this host's mirror; nothing of a run is removed while it lives"""
 
     @property
     def task(self) -> Task:

@@ -78,7 +78,10 @@ async def workspace(desk: Desk, start: dict[str, Any], kept: str = "") -> Worksp
 
 def bring(desk: Desk, *commits: str) -> None:
     """Fetch what another host has made of the run, unless the commits are in this one's mirror. Raises GitError."""
-    if not all(git_mirror.has_commit(desk.context.mirror, sha) for sha in commits if sha):
+    wanted = {sha for sha in commits if sha} - desk.at_hand
+    if all(git_mirror.has_commit(desk.context.mirror, sha) for sha in wanted):
+        desk.at_hand.update(wanted)
+    else:
         git_mirror.fetch_work(desk.context.mirror, desk.task.task_id)
 
 
