@@ -91,7 +91,7 @@ def run_git(
 ) -> str:
     """git inside, with a repository of the supervisor's own: nothing of the workspace's own `.git` is read."""
     if arguments[0] in INDEX_ALONE:
-        return _read_index(mirror, workspace, *arguments)
+        return _read_index(mirror, workspace, *arguments, timeout_seconds=timeout_seconds)
     seen = view(mirror, workspace)
     # What a killed git left; nobody else uses this index.
     workspace.index.with_name("index.lock").unlink(missing_ok=True)
@@ -119,9 +119,10 @@ def _in_doubt(mirror: Mirror, workspace: Workspace) -> list[str] | None:
     return [*paths, *filter(None, known.split("\0"))]
 
 
-def _read_index(mirror: Mirror, workspace: Workspace, *arguments: str) -> str:
+def _read_index(mirror: Mirror, workspace: Workspace, *arguments: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
     """git on the host, which needs no tree for it."""
-    return mirror.git(*arguments, environment={"GIT_INDEX_FILE": str(workspace.index)})
+    index = {"GIT_INDEX_FILE": str(workspace.index)}
+    return mirror.git(*arguments, environment=index, timeout_seconds=timeout_seconds)
 
 
 def gather(mirror: Mirror, workspace: Workspace, inside: Inside | None, tree: str) -> None:
