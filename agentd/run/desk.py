@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Connection
 
 from agentd.agents.environment import secret_values
-from agentd.errors import ClaimLost, GitError, RateLimited, Unavailable
+from agentd.errors import ClaimLost, GitError, RateLimited, StoreError, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
 from agentd.policy.retry import RetryRules, outcome_of, wait_seconds
 from agentd.run.claim import Holding
@@ -143,9 +143,17 @@ class Desk:
 
     @contextmanager
     def telling(self, what: str) -> Iterator[None]:
-        """A write that is refused because the claim is lost becomes an Event."""
+        """A write that is refused because the claim is lost becomes an Event.
+
+        Who slept in a transaction finds the connection to the database gone, and knows only by the clock.
+        """
         try:
-            yield
+            try:
+                yield
+            except StoreError:
+                if self.claim is not None and not self.context.store.is_sqlite:
+                    self.claim.check_clock()
+                raise
         except ClaimLost as lost:
             data = {"reason": "claim_lost", "refused": what, "message": str(lost)}
             self.context.emit("run_failed", self.run, data, status="skipped")

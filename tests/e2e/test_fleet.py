@@ -24,7 +24,7 @@ from agentd.store.ledger import events_after
 from tests import postgres
 from tests.e2e.conftest import Installation, environment
 from tests.e2e.test_restart import agents, wait_for
-from tests.faults.freezing import POINTS
+from tests.faults.freezing import IN_TRANSACTION, POINTS
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
 
@@ -172,7 +172,7 @@ def test_the_runs_of_a_host_that_stays_away_go_on_elsewhere(fleet: Fleet) -> Non
     assert run["attempt"] == 1
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [*POINTS, IN_TRANSACTION])
 def test_a_worker_that_slept_through_its_lease_writes_nothing(fleet: Fleet, tmp_path: Path, point: str) -> None:
     here, _ = fleet.supervisor()
     drain(here)
