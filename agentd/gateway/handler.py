@@ -4,67 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from agentd.config import Dialect
 from agentd.errors import StoreError
 from agentd.gateway import refusals
-from agentd.gateway.dialects import (
-    COUNT_TOKENS,
-    MODELS,
-    PATHS,
-    BadRequest,
-    error_body,
-    model_of,
-    parse_object,
-    read_request,
-)
+from agentd.gateway.dialects import COUNT_TOKENS, MODELS, PATHS, BadRequest, error_body, read_request
 from agentd.gateway.doors import Door, Hall
-from agentd.gateway.grants import Grant, extra_hash, hash_of
-from agentd.gateway.headers import incoming, outgoing, query_of, without
+from agentd.gateway.free_calls import count_tokens, models
+from agentd.gateway.headers import incoming, without
 from agentd.gateway.refusals import Refused, Trouble
 from agentd.gateway.tickets import Ticket, slip_of
 from agentd.gateway.upstreams import Upstream
 from agentd.gateway.usage import Tee
+from agentd.gateway.visits import Visit, body_of, key_hash_of, require_model, sent, upstream_for, whole
 from agentd.policy.budget_settings import Caller
 from agentd.policy.budgets import needs_price
 
-BODY_SECONDS = 60.0
-"""How long a client may take to send its request."""
-CONNECT_SECONDS = 15.0
 LONGEST_ERROR = 1024 * 1024
+"""Bytes of an error that are looked at and passed on."""
 AT_ONCE_BYTES = 4 * 1024 * 1024
 """An answer of a known length up to this is passed on in one piece."""
 _log = logging.getLogger("agentd.gateway")
-
-
-@dataclass
-class Visit:
-    """One request and what is known of it so far."""
-
-    request: web.BaseRequest
-    dialect: Dialect
-    request_id: str = field(default_factory=lambda: f"agentd-{uuid.uuid4().hex}")
-    grant: Grant | None = None
-
-    def headers(self, retryable: bool | None = None) -> dict[str, str]:
-        """The gateway's own headers."""
-        found = {"x-agentd-request-id": self.request_id}
-        if self.grant is not None:
-            found |= {"x-agentd-run": self.grant.run_id, "x-agentd-profile": self.grant.profile}
-            if self.grant.request_extra:
-                found["x-agentd-extra"] = extra_hash(self.grant.request_extra)
-        if retryable is not None:
-            found["x-agentd-retryable"] = str(retryable).lower()
-        return found
 
 
 async def handle(hall: Hall, door: Door, request: web.BaseRequest) -> web.StreamResponse:
@@ -99,25 +62,25 @@ async def _route(hall: Hall, door: Door, visit: Visit) -> web.StreamResponse:
         raise Refused(404, "not_found", f"agentd gateway: serves {', '.join((*PATHS, COUNT_TOKENS, MODELS))}")
     if method != wanted:
         raise Refused(405, "method_not_allowed", f"agentd gateway: {path} takes {wanted}", {"allow": wanted})
-    key_hash = _key_hash(request)
+    key_hash = key_hash_of(request)
     visit.grant = await hall.grant_of(door, key_hash, is_free=path in (MODELS, COUNT_TOKENS))
     if path == MODELS:
-        return await _models(hall, visit)
-    raw = await _body(request, hall.settings.max_body_bytes)
+        return await models(hall, visit)
+    raw = await body_of(request, hall.settings.max_body_bytes)
     if path == COUNT_TOKENS:
-        return await _count_tokens(hall, visit, raw)
+        return await count_tokens(hall, visit, raw)
     return await _call(hall, door, visit, key_hash, raw)
 
 
 async def _call(hall: Hall, door: Door, visit: Visit, key_hash: str, raw: bytes) -> web.StreamResponse:
     """A call that costs something."""
-    grant, dialect = _granted(visit), visit.dialect
+    grant, dialect = visit.granted, visit.dialect
     try:
         asked = read_request(dialect, raw, grant.request_extra)
     except BadRequest as problem:
         raise Refused(400, "invalid_request", f"agentd gateway: {problem}") from None
-    _require_model(grant, asked.model)
-    upstream = _upstream(hall, dialect, asked.model)
+    require_model(grant, asked.model)
+    upstream = upstream_for(hall, dialect, asked.model)
     now = hall.clock.now()
     day = now.date().isoformat()
     found = hall.bounds(Caller(grant.run_id, grant.task_id, grant.profile, asked.model), day)
@@ -157,7 +120,7 @@ async def _exchange(
 ) -> web.StreamResponse:
     """Out to the service and back."""
     try:
-        async with _sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", body) as answer:
+        async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", body) as answer:
             if answer.status != 200:
                 ticket.is_free, ticket.status = True, answer.status
                 return await _failed(hall, door, visit, upstream, answer, ticket)
@@ -212,7 +175,8 @@ async def _failed(
     hall: Hall, door: Door, visit: Visit, upstream: Upstream, answer: aiohttp.ClientResponse, ticket: Ticket
 ) -> web.Response:
     """An error of the service: as one of the gateway's own, or passed on when it is about the request."""
-    body = await answer.content.read(LONGEST_ERROR)
+    # One that is too long counts by its status alone: cut, it might end in the first half of a key.
+    body = await whole(answer.content, LONGEST_ERROR) or b""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     trouble = refusals.trouble_of(upstream, answer.status, headers, body, hall.clock.now())
     passed = incoming(answer.headers, upstream.secrets())
@@ -235,134 +199,8 @@ def _told(
         ticket.status = trouble.refused.status
         ticket.settle()
     hall.metrics.trouble(upstream.name, trouble.verdict.rule_id)
-    door.tell(trouble.kind, _granted(visit).run_id, trouble.verdict)
+    door.tell(trouble.kind, visit.granted.run_id, trouble.verdict)
     return trouble.refused
-
-
-async def _count_tokens(hall: Hall, visit: Visit, raw: bytes) -> web.StreamResponse:
-    """Anthropic's counting of tokens is free, and passed through."""
-    visit.dialect = "messages"
-    try:
-        model = model_of(parse_object(raw))
-    except BadRequest as problem:
-        raise Refused(400, "invalid_request", f"agentd gateway: {problem}") from None
-    _require_model(_granted(visit), model)
-    upstream = _upstream(hall, "messages", model)
-    return await _free(hall, visit, upstream, upstream.url("messages", "/messages/count_tokens"), "POST", raw)
-
-
-async def _models(hall: Hall, visit: Visit) -> web.StreamResponse:
-    """The models that the run may name, or the service's own list."""
-    grant = _granted(visit)
-    if grant.models:
-        rows: list[dict[str, Any]]
-        if visit.dialect == "messages":
-            rows = [{"type": "model", "id": name, "display_name": name} for name in grant.models]
-        else:
-            rows = [{"id": name, "object": "model", "created": 0, "owned_by": "agentd"} for name in grant.models]
-        body = {"object": "list", "data": rows, "has_more": False}
-        return web.json_response(body, headers=visit.headers())
-    dialect = visit.dialect
-    upstream = hall.upstreams.of(dialect, None) or hall.upstreams.of("responses", None)
-    if upstream is None:
-        raise Refused(404, "no_upstream", f"agentd gateway: no service speaks {dialect}")
-    return await _free(hall, visit, upstream, upstream.url(dialect, "/models"), "GET", None)
-
-
-async def _free(
-    hall: Hall, visit: Visit, upstream: Upstream, url: str, method: str, body: bytes | None
-) -> web.StreamResponse:
-    """A call that costs nothing."""
-    try:
-        async with _sent(hall, visit, upstream, url, method, body) as answer:
-            found = await answer.content.read(AT_ONCE_BYTES)
-            if answer.status != 200:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                trouble = refusals.trouble_of(upstream, answer.status, headers, found, hall.clock.now())
-                if trouble is not None:
-                    hall.metrics.trouble(upstream.name, trouble.verdict.rule_id)
-                    raise trouble.refused
-                found = without(found, hall.upstreams.secrets())
-            headers_back = incoming(answer.headers, upstream.secrets())
-            headers_back.update(visit.headers())
-            return web.Response(status=answer.status, headers=headers_back, body=found)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        trouble = refusals.unreachable(upstream, error)
-        hall.metrics.trouble(upstream.name, trouble.verdict.rule_id)
-        raise trouble.refused from None
-
-
-@asynccontextmanager
-async def _sent(
-    hall: Hall, visit: Visit, upstream: Upstream, url: str, method: str, body: bytes | None
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """A request to the service; a redirect is never followed, it would take the key along. Raises ClientError."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=upstream.timeout_seconds)
-    request = visit.request
-    answer = await hall.session.request(
-        method,
-        url,
-        params=query_of(request.query) if request.query_string else None,
-        data=body,
-        headers=outgoing(request.headers, upstream),
-        proxy=upstream.proxy,
-        timeout=timeout,
-        allow_redirects=False,
-    )
-    try:
-        yield answer
-    finally:
-        # Bytes that nobody wants any more are not waited for: the service stops, too.
-        answer.release() if answer.content.at_eof() else answer.close()
-
-
-async def _body(request: web.BaseRequest, most: int) -> bytes:
-    """The request's bytes. Raises Refused when there are too many, or too slow, or not what was announced."""
-    too_long = Refused(413, "request_too_large", f"agentd gateway: a request may have {most} bytes")
-    if (request.content_length or 0) > most:
-        raise too_long
-    if request.headers.get("expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    found = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while piece := await request.content.readany():
-                found += piece
-                if len(found) > most:
-                    raise too_long
-    except TimeoutError:
-        raise Refused(408, "request_timeout", f"agentd gateway: no whole request in {BODY_SECONDS:g} s") from None
-    except (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError):
-        raise Refused(400, "invalid_request", "agentd gateway: the body is not as its headers say") from None
-    return bytes(found)
-
-
-def _key_hash(request: web.BaseRequest) -> str:
-    """The hash of the key, from either header. Raises Refused."""
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    for key in (request.headers.get("x-api-key", ""), bearer.strip() if scheme.lower() == "bearer" else ""):
-        found = hash_of(key)
-        if found is not None:
-            return found
-    raise refusals.no_key()
-
-
-def _require_model(grant: Grant, model: str) -> None:
-    if grant.models and model not in grant.models:
-        allowed = ", ".join(grant.models)
-        raise Refused(403, "model_not_allowed", f"agentd gateway: this run may use {allowed}, not {model}")
-
-
-def _upstream(hall: Hall, dialect: Dialect, model: str) -> Upstream:
-    found = hall.upstreams.of(dialect, model)
-    if found is None:
-        raise Refused(400, "no_upstream", f"agentd gateway: no service speaks {dialect} and has the model {model}")
-    return found
-
-
-def _granted(visit: Visit) -> Grant:
-    assert visit.grant is not None
-    return visit.grant
 
 
 def _speaks_anthropic(request: web.BaseRequest) -> bool:

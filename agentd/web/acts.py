@@ -68,11 +68,15 @@ def _with_store(source: Source, act: Act, given: dict[str, str], run_id: str) ->
 
 async def _body(request: web.Request) -> dict[str, str] | None:
     """The words of an order, or None when it is none; no body is an empty one."""
-    data = await request.content.read(MOST_BYTES + 1)
+    data = b""
+    async for piece in request.content.iter_any():
+        data += piece
+        if len(data) > MOST_BYTES:
+            return None
     if not data.strip():
         return {}
     try:
-        given = json.loads(data) if len(data) <= MOST_BYTES else None
+        given = json.loads(data)
     except (ValueError, RecursionError):
         return None
     is_one = isinstance(given, dict) and all(isinstance(value, str) for value in given.values())

@@ -15,6 +15,7 @@ import pytest
 
 from agentd.config import GatewaySettings
 from agentd.errors import ConfigurationError
+from agentd.gateway.free_calls import LONGEST_ANSWER
 from agentd.gateway.grants import extra_hash, make_key
 from agentd.gateway.service import Gateway, Grant, upstreams_of
 from agentd.policy.budget_settings import Budgets
@@ -32,6 +33,7 @@ from tests.gateway.world import (
     json_answer,
     request_body,
     serving,
+    slow_answer,
 )
 
 GRANT = Grant("run-1", "P0-01", "build")
@@ -286,6 +288,17 @@ async def test_counting_tokens_and_the_list_of_models_cost_nothing(store: Store,
         assert (status, json.loads(body)["object"]) == (200, "list")
         assert (await run.ask("/v1/models", key=make_key("run-1")))[0] == 401
     assert spending.count_calls(store) == 0
+
+
+async def test_a_list_of_models_is_passed_on_whole_or_not_at_all(store: Store) -> None:
+    listed = json.dumps({"object": "list", "data": [{"id": f"model-{number}"} for number in range(1000)]}).encode()
+    with serving(slow_answer(listed)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            assert (await run.ask("/v1/models"))[::2] == (200, listed)
+    with serving(slow_answer(b" " * (LONGEST_ANSWER + 1))) as service:
+        async with a_run(store, inference(service.url)) as run:
+            status, _, body = await run.ask("/v1/models")
+    assert (status, error_of("chat", body)["code"]) == (502, "provider_error")
 
 
 async def test_extras_are_merged_over_the_request_and_recorded(store: Store, model: ScriptedModel) -> None:

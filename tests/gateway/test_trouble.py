@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from agentd.config import GatewaySettings
+from agentd.gateway.handler import LONGEST_ERROR
 from agentd.gateway.tickets import BYTES_PER_TOKEN
 from agentd.practice.model import ScriptedModel
 from agentd.store import spending
@@ -32,6 +33,7 @@ from tests.gateway.world import (
     json_answer,
     request_body,
     serving,
+    slow_answer,
     sse_answer,
 )
 
@@ -144,6 +146,22 @@ async def test_an_error_about_the_request_is_passed_on_without_the_real_key(stor
     assert (status, headers["x-agentd-retryable"]) == (422, "false")
     assert json.loads(body)["error"]["message"] == "bad field, usage limit; you sent ***REDACTED***"
     assert (await only_call(store)).status == 422
+
+
+async def test_an_error_that_comes_in_pieces_is_read_to_its_end(store: Store) -> None:
+    body = json.dumps({"error": {"message": "so sorry", "code": "insufficient_quota"}}).encode()
+    with serving(slow_answer(body, 429)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            _, _, text = await run.ask(PATHS["chat"], request_body("chat"))
+    assert error_of("chat", text)["code"] == "provider_quota_exhausted"
+
+
+async def test_of_an_error_that_is_too_long_nothing_is_passed_on(store: Store) -> None:
+    body = b" " * (LONGEST_ERROR - len(REAL_KEY) // 2) + REAL_KEY.encode() * 2
+    with serving(slow_answer(body, 404)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            status, _, text = await run.ask(PATHS["chat"], request_body("chat"))
+    assert (status, text) == (404, b"")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

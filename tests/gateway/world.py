@@ -132,6 +132,20 @@ def sse_answer(*pieces: bytes, hang: bool = False, cut: bool = False) -> Answer:
     return answer
 
 
+def slow_answer(body: bytes, status: int = 200) -> Answer:
+    """The same JSON to everything, in two pieces with a moment between them."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"content-type": "application/json"})
+        await response.prepare(request)
+        for piece in (body[: len(body) // 2], body[len(body) // 2 :]):
+            await response.write(piece)
+            await asyncio.sleep(0.1)
+        return response
+
+    return answer
+
+
 @dataclass
 class Run:
     """A run with a gateway."""

@@ -8,6 +8,7 @@ import json
 import re
 import tarfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -126,10 +127,20 @@ def test_every_error_is_in_the_envelope(ask: Ask, filled: Store, story: str, wha
     assert status != 405 or "GET" in answer.headers["Allow"] or "POST" in answer.headers["Allow"]
 
 
+def slowly(*pieces: bytes) -> Iterator[bytes]:
+    """A body that comes in pieces, with a moment between them."""
+    for piece in pieces:
+        yield piece
+        time.sleep(0.1)
+
+
 def test_orders_are_carried_out(ask: Ask, filled: Store, story: str) -> None:
     mark = csrf(ask)
     assert ask("/api/v1/pause", "POST", json={"reason": "lunch"}, headers=mark).status_code == 202
     assert holds.holds(filled)["pause"].observed == "paused by the operator: lunch"
+    assert ask("/api/v1/resume", "POST", headers=mark).json() == {"done": "resumed"}
+    assert ask("/api/v1/pause", "POST", data=slowly(b'{"reason": ', b'"tea"}'), headers=mark).status_code == 202
+    assert holds.holds(filled)["pause"].observed == "paused by the operator: tea"
     assert ask("/api/v1/resume", "POST", headers=mark).json() == {"done": "resumed"}
     assert "pause" not in holds.holds(filled)
     assert ask(f"/api/v1/runs/{story}/cancel", "POST", headers=mark).status_code == 202
