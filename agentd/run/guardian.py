@@ -29,18 +29,12 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 from agentd.run.descendants import adopt_orphans, descendants, die_with_parent, signal_group, signal_process
 from agentd.run.kept_output import CHUNK, KeptOutput
 from agentd.sandbox.pids import PidsGroup, pids_group
-from agentd.sandbox.sampling import DiskScan, exceeded, free_bytes, look_at
+from agentd.sandbox.sampling import Samples
 
 BEAT_SECONDS = 0.5
 GROUP_SECONDS, SANDBOX_SECONDS = 0.1, 5.0
 """How long a killed group, or a sandbox whose first process was killed, may take to disappear before /proc is searched:
 that is dear where many runs end at once, and the kernel ends everything in a sandbox by itself."""
-LOOK_SECONDS = 0.25
-"""Between two looks at what a sandbox uses."""
-SCAN_SECONDS = 0.01
-"""How long a look counts what is on the disk; then it goes on at the next look."""
-MIN_FREE_BYTES = 256 << 20
-"""A program in a sandbox is ended when less is left on the disk of its workspace, whoever took it."""
 STATUS_FD = 102
 """Where bubblewrap is told to report (agentd.sandbox.launch): the first process, and the exit code if there was one."""
 CONCLUSIVE = ("exited", "timeout", "lifeless", "silent", "limit", "not_started")
@@ -68,11 +62,7 @@ class Guardian:
         self.grace = float(spec["grace_seconds"])
         self.commands = b""
         self.limits: dict[str, float] = spec["limits"]
-        self.folders: list[str] = spec["folders"]
-        self.used: dict[str, float] = {}
-        self.scan = DiskScan(self.folders)
-        self.disk_before: int | None = None
-        self.look_at = time.monotonic()
+        self.samples = Samples(self.limits, spec["folders"])
         self.init_pid = 0
         self.init_end = -1
         """pid descriptor of the first process inside: its number may become another's"""
@@ -141,7 +131,7 @@ class Guardian:
                     self.command()
                 else:
                     self.pump(key)
-            if not self.ended and (reason := self.look()):
+            if not self.ended and (reason := self.samples.take(self.init_pid, self.output.written)):
                 self.ended, self.reason = "limit", reason
             if not self.ended and now() >= self.lease_at:
                 # First: after a suspend all limits have passed, and that is no fault of the program.
@@ -155,22 +145,7 @@ class Guardian:
 
     def pause(self) -> float:
         """How long to sleep at most: until the next look inside, where there is an inside."""
-        return max(0.0, self.look_at - time.monotonic()) if self.init_pid else BEAT_SECONDS
-
-    def look(self) -> str:
-        """The limit that is passed, if any; a new look is taken when it is time."""
-        began = time.monotonic()
-        self.used["output"] = self.output.written
-        if self.init_pid and began >= self.look_at:
-            self.used |= look_at(self.init_pid, self.limits.get("processes", 0))
-            disk = self.scan.advance(SCAN_SECONDS) if "disk" in self.limits else None
-            if disk is not None:
-                self.disk_before = disk if self.disk_before is None else self.disk_before
-                self.used["disk"] = disk - self.disk_before
-            self.look_at = time.monotonic() + LOOK_SECONDS
-            if self.folders and (free := free_bytes(self.folders[0])) < MIN_FREE_BYTES:
-                return f"disk: {free} bytes are left on the host's disk, {MIN_FREE_BYTES} must be"
-        return exceeded(self.used, self.limits)
+        return self.samples.due_in() if self.init_pid else BEAT_SECONDS
 
     def hear(self, key: selectors.SelectorKey) -> None:
         """What bubblewrap reports: a JSON object a line."""

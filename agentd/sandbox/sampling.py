@@ -7,6 +7,12 @@ import os
 import subprocess
 import time
 
+LOOK_SECONDS = 0.25
+"""Between two looks at what a sandbox uses."""
+SCAN_SECONDS = 0.01
+"""How long a look counts what is on the disk; then it goes on at the next look."""
+MIN_FREE_BYTES = 256 << 20
+"""A program in a sandbox is ended when less is left on the disk of its workspace, whoever took it."""
 DU_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -54,6 +60,37 @@ def look_at(init_pid: int, most_processes: float) -> dict[str, float]:
             if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
                 memory += int(line.split()[1]) * 1024
     return {"processes": float(max(len(pids), threads)), "memory": float(memory), "cpu": ticks / _TICKS}
+
+
+class Samples:
+    """What one program uses, sampled from time to time."""
+
+    def __init__(self, limits: dict[str, float], folders: list[str]) -> None:
+        self.limits = limits
+        self.folders = folders
+        """where it may write"""
+        self.used: dict[str, float] = {}
+        self._scan = DiskScan(folders)
+        self._disk_before: int | None = None
+        self._next = time.monotonic()
+
+    def due_in(self) -> float:
+        """Seconds until the next sample."""
+        return max(0.0, self._next - time.monotonic())
+
+    def take(self, init_pid: int, output_bytes: int) -> str:
+        """The limit that is passed, if any. Inside is looked at when it is time, and there is an `init_pid`."""
+        self.used["output"] = output_bytes
+        if init_pid and self.due_in() <= 0:
+            self.used |= look_at(init_pid, self.limits.get("processes", 0))
+            disk = self._scan.advance(SCAN_SECONDS) if "disk" in self.limits else None
+            if disk is not None:
+                self._disk_before = disk if self._disk_before is None else self._disk_before
+                self.used["disk"] = disk - self._disk_before
+            self._next = time.monotonic() + LOOK_SECONDS
+            if self.folders and (free := free_bytes(self.folders[0])) < MIN_FREE_BYTES:
+                return f"disk: {free} bytes are left on the host's disk, {MIN_FREE_BYTES} must be"
+        return exceeded(self.used, self.limits)
 
 
 class DiskScan:
