@@ -10,10 +10,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from agentd.clock import SystemClock
@@ -25,6 +28,7 @@ from tests import postgres
 from tests.e2e.conftest import Installation, environment
 from tests.e2e.test_restart import agents, wait_for
 from tests.faults.freezing import IN_TRANSACTION, POINTS
+from tests.faults.lines import Line
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
 
@@ -54,6 +58,7 @@ class Fleet:
     folder: Path
     database_url: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
     def home(self, name: str, seconds: float = 0.3, extra: str = "") -> Installation:
         """An installation whose agent works for so long; its settings come from its own agentd.toml."""
@@ -90,6 +95,16 @@ class Fleet:
         assert process.poll() is None, log.read_text()
         return process
 
+    def behind_lines(self, here: Installation) -> Installation:
+        """The installation reaches database and GitHub by nothing but `lines`."""
+        for name, url in here.environ.items():
+            if url in (self.database_url, self.hub.url):
+                port = urlsplit(url).port
+                assert port is not None
+                self.lines.append(Line(port))
+                here.environ[name] = url.replace(f":{port}", f":{self.lines[-1].port}", 1)
+        return here
+
     def worker(self, name: str, **more: Any) -> tuple[Installation, subprocess.Popen[bytes]]:
         here = self.home(name, **more)
         return here, self.start(here, "worker")
@@ -102,7 +117,14 @@ class Fleet:
         found: list[dict[str, Any]] = json.loads(here.run("runs", "list", "--json", "--limit", "100"))
         return found
 
+    def place_of(self, here: Installation, process: subprocess.Popen[bytes]) -> str:
+        """The place of a process, as `agentd workers list` shows it."""
+        rows = json.loads(here.run("workers", "list", "--json"))
+        return next(str(row["place"]) for row in rows if f":{process.pid}:" in row["executor"])
+
     def end(self) -> None:
+        for line in self.lines:
+            line.mend()
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
@@ -170,6 +192,48 @@ def test_the_runs_of_a_host_that_stays_away_go_on_elsewhere(fleet: Fleet) -> Non
     wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"}, 10)
     assert run["generation"] > 1
     assert run["attempt"] == 1
+
+
+def working(process: subprocess.Popen[bytes]) -> bool:
+    """Whether an agent of this host lives."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if any(word.endswith("agent.py") for word in child.cmdline()):
+                return True
+    return False
+
+
+def test_a_host_that_no_packet_reaches_gives_way_and_comes_back(fleet: Fleet) -> None:
+    here, _ = fleet.supervisor(seconds=15.0)
+    drain(here)
+    lonely = fleet.start(fleet.behind_lines(fleet.home("lonely", seconds=15.0)), "worker")
+    first = here.issue()
+    wait_for(lambda: working(lonely), 20)
+    for line in fleet.lines:
+        line.deaden()
+    _, other = fleet.worker("other", seconds=15.0)
+    both = False
+
+    def went_on() -> bool:
+        nonlocal both
+        both = both or (working(other) and working(lonely))
+        return here.labels(first) == {"agent-ready", "status:in-review"}
+
+    wait_for(went_on, 90)
+    assert not both, "two agents worked on one issue"
+    [run] = fleet.runs(here)
+    assert (run["state"], run["attempt"]) == ("in_review", 1)
+    before = len(fleet.hub.log)
+    for line in fleet.lines:
+        line.mend()
+    here.run("workers", "drain", fleet.place_of(here, other))
+    second = here.issue("Second task")
+    wait_for(lambda: here.labels(second) == {"agent-ready", "status:in-review"}, 90)
+    assert {run["executor"].partition(":")[0] for run in fleet.runs(here)} >= {fleet.place_of(here, lonely)}
+    claim = run["task_id"] + "/"
+    late = [record for record in fleet.hub.log[before:] if record.headers.get("x-agentd-claim", "").startswith(claim)]
+    assert late == [], "the first host wrote about a run that another one has ended"
+    assert len(here.pulls("all")) == 2
 
 
 @pytest.mark.parametrize("point", [*POINTS, IN_TRANSACTION])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from agentd.errors import ConfigurationError, StoreError
 from agentd.store.connection import Store, open_store
 from tests import postgres
 from tests.conftest import TurnedClock
+from tests.faults.lines import Line
 
 needs_postgres = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
 
@@ -54,46 +53,6 @@ def test_a_lock_that_is_given_back_in_time_is_waited_for(store: Store, tmp_path:
 def test_an_address_that_is_none_of_postgresql_names_the_setting(tmp_path: Path, address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"database_url: must be postgresql"):
         open_store(address, tmp_path, SystemClock())
-
-
-class Line:
-    """A TCP line to a server, which can be cut and mended."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.whole = True
-        self.open: list[socket.socket] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.listener.getsockname()[1])
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def cut(self) -> None:
-        """What is open is dropped, and so is what comes."""
-        self.whole = False
-        for end in self.open:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self.whole = True
-
-    def _serve(self) -> None:
-        while True:
-            near, _ = self.listener.accept()
-            if not self.whole:
-                near.close()
-                continue
-            far = socket.create_connection(("127.0.0.1", self.target))
-            self.open += [near, far]
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
-
-    @staticmethod
-    def _carry(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while received := source.recv(65536):
-                target.sendall(received)
-            target.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
