@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from requests.utils import parse_header_links
 
@@ -21,6 +21,8 @@ from agentd.github.limits import server_time
 from agentd.model import canonical_json
 
 PER_PAGE = 100
+DEFAULT_PER_PAGE = "30"
+"""What GitHub takes when the address does not say."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ def conditional(gh: GitHub, path: str, params: Mapping[str, Any] | None = None, 
     address = f"{path}?{urlencode(sorted((params or {}).items()))}"
     key = f"{gh.api_url} {slot or address}"
     etag, data, following = _kept(gh, key, address)
+    if following is None and _is_full(data, address):
+        # What has come since stands on a page that this one does not name: its ETag is that of its body alone.
+        etag = ""
     answer = gh.request("GET", path, params, headers={"If-None-Match": etag} if etag else None)
     now = server_time(answer.headers, gh.clock())
     if answer.status == 304:
@@ -79,6 +84,12 @@ def _kept(gh: GitHub, key: str, address: str) -> tuple[str, Any, str | None]:
         return (found[0], body["data"], body["next"]) if body["address"] == address else ("", None, None)
     except (ValueError, KeyError, TypeError):
         return "", None, None
+
+
+def _is_full(data: Any, address: str) -> bool:
+    """Whether a page has no room for another entry."""
+    most = parse_qs(urlsplit(address).query).get("per_page", [DEFAULT_PER_PAGE])[0]
+    return isinstance(data, list) and len(data) >= int(most)
 
 
 def _next(link: str) -> str | None:

@@ -10,9 +10,13 @@ from agentd.github.markup import reveal
 BODY_LIMIT = 65_536
 """Characters GitHub takes in a body; counted here as UTF-16 units, which are never fewer."""
 
-_MENTION = re.compile(r"(?<![\w`/])@(?=[A-Za-z0-9])")
-_REFERENCE = re.compile(r"(?<!&)#(?=[0-9])|\b(?:GH|gh)(?=-[0-9])")
-_CLOSES = re.compile(r"\b(clos|fix|resolv)(?=(?:e|es|ed|ing)?\s*:?\s+\S*(?:#|GH-|https?://))", re.IGNORECASE)
+# GitHub reads what Markdown leaves of a text: in `_@name_` and in an unclosed code span a mention stands at the start.
+_MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])")
+_REFERENCE = re.compile(r"(?<!&)#(?=[0-9])|(?<![A-Za-z0-9])GH(?=-[0-9])", re.IGNORECASE)
+# Possessive and bounded: a stranger's text is searched in a time that grows as its length does.
+_CLOSES = re.compile(
+    r"(?<![A-Za-z0-9])(clos|fix|resolv)(?=(?:e|es|ed|ing)?[\s:]++\S{0,200}?(?:#|GH-|https?://))", re.IGNORECASE
+)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
 BREAK = "\u200b"
 """Zero-width space: breaks a mention without being seen, in code too."""

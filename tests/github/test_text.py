@@ -172,6 +172,31 @@ def test_mentions_references_and_closing_words():
     assert "x@y.z" in shown and shown.replace("\u200b", "") == text
 
 
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ("_@octocat_ look", "@o"),
+        ("an unclosed `@octocat", "@o"),
+        ("cc/@octocat", "@o"),
+        ("*GH-5* and _gh-5_", "H-5"),
+        ("_fixes https://github.com/a/b/issues/3_", "fixes"),
+        ("fixes \n\t : https://github.com/a/b/issues/3", "fixes"),
+    ],
+)
+def test_markup_hides_no_mention(text, live):
+    shown = neutralise_mentions(text)
+    assert live.lower() not in shown.lower() and shown.replace("\u200b", "") == text
+
+
+@pytest.mark.parametrize("evil", ["fix ", "fix:", "fixes: " + " " * 30, "fix" + " " * 65_000, "@`", "fix\t:\n"])
+def test_the_search_for_mentions_is_quick(evil):
+    text = (evil * 66_000)[:65_536]
+    start = time.perf_counter()
+    neutralise_mentions(text)
+    # Generous: quadratic reading takes minutes.
+    assert time.perf_counter() - start < 20
+
+
 @given(st.text(alphabet="`~a\n", max_size=50))
 def test_a_fence_is_longer_than_any_inside(text):
     block = fence(text, "text")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agentd.errors import GitHubError
 from agentd.github.comments import upsert_sticky
+from agentd.github.conditional import PER_PAGE
 from agentd.github.trust import (
     ORDER,
     LabelEvent,
@@ -72,6 +73,17 @@ def test_who_set_the_label_last_over_all_pages(gh, hub, login):
     gh.issue(number).add_to_labels(READY)
     found = last_labeler(gh, number, READY)
     assert found is not None and found.login == "bot"
+
+
+def test_an_event_behind_a_page_that_was_just_full_is_seen(gh, hub, login):
+    number = hub.create_issue(gh.repo, "t", "b", [], "mallory")
+    for _ in range(PER_PAGE // 2):
+        gh.issue(number).add_to_labels("x")
+        gh.issue(number).remove_from_labels("x")
+    assert last_labeler(gh, number, READY) is None
+    login("alice").issue(number).add_to_labels(READY)
+    found = last_labeler(gh, number, READY)
+    assert found is not None and found.login == "alice"
 
 
 def test_roles_and_the_account_behind_a_login(gh, hub, login, time, seen):
