@@ -46,7 +46,10 @@ def read(content: bytes) -> dict[str, Entry]:
 
 def names(name: str, url: str) -> bool:
     """Whether an address of an npm registry is one of the package: `<registry>/<name>/-/<file>.tgz`."""
-    return f"/{name}/-/" in unquote(urlsplit(url).path)
+    path = unquote(urlsplit(url).path).rpartition("/-/")[0]
+    scope, _, package = path.rpartition("/")
+    scope = scope.rpartition("/")[2]
+    return name == (f"{scope}/{package}" if scope.startswith("@") else package)
 
 
 MANAGER = Manager(

@@ -11,6 +11,8 @@ from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable
 from agentd.git.lockfiles.manager import Manager
 from agentd.git.lockfiles.reading import Table, string, table, tables, toml_table
 
+SOURCES = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
+"""Ends of the names of source distributions."""
 PATHS = ("virtual", "editable", "directory", "path")
 
 
@@ -61,10 +63,13 @@ def _needs(package: Table, name: str) -> Iterator[str]:
 
 
 def names(name: str, url: str) -> bool:
-    """Whether an address of an index is one of the package: the file begins with its name. The index itself is."""
+    """Whether an address of an index is one of the package, by the name of its file. The index itself is."""
     file = _file_of(url)
-    is_file = file.endswith((".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".egg"))
-    return not is_file or manifests.python_name(file).startswith(f"{manifests.python_name(name)}-")
+    if not file.endswith((".whl", ".egg", *SOURCES)):
+        return True
+    # In a wheel's name a `-` of the package's name is written `_`.
+    found = file.partition("-")[0] if file.endswith((".whl", ".egg")) else file.rpartition("-")[0]
+    return manifests.python_name(found) == manifests.python_name(name)
 
 
 MANAGER = Manager(

@@ -134,6 +134,8 @@ ADDRESSES = {
     "subdomain": ("https://registry.npmjs.org.evil.example/old/-/old-1.0.0.tgz", "a new host"),
     "another package": ("https://registry.npmjs.org/evil/-/evil-1.0.0.tgz", "the address of another package"),
     "name in the path": ("https://registry.npmjs.org/evil/-/old-1.0.0.tgz", "the address of another package"),
+    "a scope": ("https://registry.npmjs.org/@evil/old/-/old-1.0.0.tgz", "the address of another package"),
+    "an escaped scope": ("https://registry.npmjs.org/@evil%2fold/-/old-1.0.0.tgz", "the address of another package"),
     "outside": ("file:../../outside", "a path outside of the tree"),
     "absolute": ("file:/etc", "a path outside of the tree"),
 }
@@ -144,6 +146,25 @@ def test_an_address_that_leads_elsewhere_is_refused(case: str) -> None:
     url, rule = ADDRESSES[case]
     findings = judged(FORMATS["npm"], "the task's", changing("old", url=url))
     assert [f for f in findings if f.entry == "old@1.0.0" and rule in f.rule], findings
+
+
+@pytest.mark.parametrize(
+    ("manager", "name", "url", "expected"),
+    [
+        ("npm", "@team/old", "https://registry.npmjs.org/@team/old/-/old-1.0.0.tgz", True),
+        ("npm", "@team/old", "https://registry.npmjs.org/@team%2fold/-/old-1.0.0.tgz", True),
+        ("npm", "@team/old", "https://registry.npmjs.org/old/-/old-1.0.0.tgz", False),
+        ("npm", "old", "https://mirror.example/-/npm/old/-/old-1.0.0.tgz", True),
+        ("uv", "old-style", "https://files.pythonhosted.org/packages/old_style-1.0-py3-none-any.whl", True),
+        ("uv", "old-style", "https://files.pythonhosted.org/packages/Old.Style-1.0.tar.gz", True),
+        ("uv", "old-style", "https://files.pythonhosted.org/packages/old-style-1.0.post1.zip", True),
+        ("uv", "old", "https://files.pythonhosted.org/packages/old_evil-1.0-py3-none-any.whl", False),
+        ("uv", "old", "https://files.pythonhosted.org/packages/old-evil-1.0.tar.gz", False),
+        ("uv", "old", "https://pypi.org/simple", True),
+    ],
+)
+def test_which_package_an_address_of_a_registry_is_of(manager: str, name: str, url: str, expected: bool) -> None:
+    assert FORMATS[manager].manager.names(name, url) is expected
 
 
 def test_a_path_is_judged_from_the_lockfiles_folder() -> None:
