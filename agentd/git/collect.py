@@ -28,6 +28,13 @@ class Snapshot:
     changed: tuple[str, ...]
     nested: tuple[str, ...]
     """nested repositories that the agent left; their content is not part of the tree"""
+    refused: tuple[str, ...] = ()
+    """files that git cannot read, as one that is closed to its owner; not part of the tree"""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tree has all that the repository does not ignore."""
+        return not self.nested and not self.refused
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
 def snapshot(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> Snapshot:
     """Everything in the workspace that the repository does not ignore, as a tree in the mirror."""
     look = Look(mirror, workspace, reader)
-    _add(look, "--all")
+    empty, refused = _add_all(look)
     raw = look.git("diff-index", "--cached", "--raw", "-z", "--no-renames", workspace.start_sha)
     fields = raw.split("\0")
     changed: list[str] = []
@@ -78,7 +85,7 @@ def snapshot(mirror: Mirror, workspace: Workspace, reader: Reader | None = None)
         look.git("update-index", "--force-remove", "--", name)
     tree = look.git("write-tree")
     look.gather(tree)
-    return Snapshot(tree, tuple(changed), tuple(nested))
+    return Snapshot(tree, tuple(changed), (*nested, *empty), tuple(refused))
 
 
 class Look:
@@ -104,7 +111,24 @@ class Look:
         self.layout.unlock(self.mirror, self.workspace, self.inside)
 
 
-def _add(look: Look, option: str) -> None:
+def _add_all(look: Look) -> tuple[list[str], list[str]]:
+    """Bring every file into the index that git takes: (repositories without a commit, files that it cannot read)."""
+    try:
+        _add(look, "--all")
+    except GitError as error:
+        try:
+            _add(look, "--all", "--ignore-errors")
+        except GitError as again:
+            if again.exit_status != 1:
+                raise error from None
+    else:
+        return [], []
+    told = look.git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all")
+    left = [line[3:] for line in told.split("\0") if line and line[1] != " "]
+    return [name.rstrip("/") for name in left if name.endswith("/")], [name for name in left if not name.endswith("/")]
+
+
+def _add(look: Look, *options: str) -> None:
     """Bring the index up to the files. Repositories that it has as links are left out.
 
     To see whether such a one has changed, git would run in it, with whatever configuration the agent gave it.
@@ -115,7 +139,7 @@ def _add(look: Look, option: str) -> None:
     links = [entry.partition("\t")[2] for entry in entries if entry.startswith(GITLINK)]
     paths = "\0".join([".", *(f":(exclude,literal){link}" for link in links)])
     stdin = paths.encode(errors="surrogateescape")
-    look.git("add", option, "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin)
+    look.git("add", *options, "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin)
 
 
 def tracked_tree(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> str:
@@ -170,6 +194,7 @@ def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: s
         len(found.changed),
         found.nested,
         commits,
+        found.refused,
     )
     sha = mirror.git(
         "commit-tree",

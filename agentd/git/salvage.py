@@ -37,6 +37,8 @@ class Manifest:
     """repositories within the workspace, whose content is not in the commit"""
     commits: str = ""
     """ref below which the agent's own commits are, or why they are not"""
+    refused: tuple[str, ...] = ()
+    """files that git could not read"""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _manifest(text: str, task_id: str, run_id: str, parent: str) -> Manifest:
     *_, last = text.rstrip("\n").rpartition(f"\n{MARK}")
     try:
         found: dict[str, Any] = json.loads(last)
-        return Manifest(**found | {"changed": tuple(found["changed"]), "nested": tuple(found["nested"])})
+        lists: dict[str, Any] = {name: tuple(found[name]) for name in ("changed", "nested", "refused") if name in found}
+        return Manifest(**found | lists)
     except (ValueError, TypeError, KeyError, RecursionError):
         return Manifest(task_id, run_id, text.partition("\n\n")[2].strip(), parent)

@@ -145,8 +145,9 @@ def _remove_workspace(context: Context, item: Item) -> Item:
     desk = open_desk(context, item.run_id)
     with reading(desk, place) as reader:
         found = snapshot(context.mirror, place, reader)
-    if found.nested:
-        return replace(item, goes=False, why=f"stays: holds repositories of its own, {', '.join(found.nested)}")
+    if not found.is_whole:
+        names = ", ".join((*found.nested, *found.refused))
+        return replace(item, goes=False, why=f"stays: holds what git does not take, {names}")
     proof = _where(context.mirror, run, place, found.tree)
     if not proof:
         proof = save_work(desk, place, "kept by the clean-up")

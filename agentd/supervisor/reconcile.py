@@ -289,7 +289,7 @@ def _remove_workspace(context: Context, run: Run) -> None:
         return
     with suppress(GitError, ConfigurationError), reading(open_desk(context, run.run_id), place) as reader:
         found = snapshot(context.mirror, place, reader)
-        if not found.nested and found.tree == tree_of(context.mirror, run.head_sha):
+        if found.is_whole and found.tree == tree_of(context.mirror, run.head_sha):
             discard(context.mirror, place)
 
 

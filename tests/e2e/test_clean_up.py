@@ -141,7 +141,7 @@ def test_repositories_within_a_workspace_keep_it(here: Installation) -> None:
     [run] = here.once(check=1)["runs"]
     assert "git repository inside the working tree" in run["reason"]
     [item] = clean(here, check=1)
-    assert (item["goes"], item["why"]) == (False, "stays: holds repositories of its own, inner")
+    assert (item["goes"], item["why"]) == (False, "stays: holds what git does not take, inner")
     assert list((here.folder / "worktrees").rglob("inner/x"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,24 @@ def test_a_submodule_stays_empty_and_a_repository_left_inside_is_named(
         here.act("git init -q inner; cd inner; echo x > f; git add f; git commit -qm x")
         found = here.snapshot()
         assert (found.nested, found.changed) == (("inner",), ())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_git_does_not_take_is_named_and_all_else_is_kept(
+    there: Mirror,  # noqa: F811
+    tmp_path: Path,
+    layout: str,
+) -> None:
+    here = scene(there, tmp_path, layout)
+    here.act("git init -q inner; echo x > inner/f; echo mine > mine.txt; rm a.txt")
+    found = here.snapshot()
+    assert (found.changed, found.nested, found.refused) == (("a.txt", "mine.txt"), ("inner",), ())
+    here.act("mkdir d; echo x > d/closed; chmod 000 d/closed")
+    found = here.snapshot()
+    # To root on the host nothing is closed.
+    closed = ("d/closed",) if layout == "overlay" or os.getuid() else ()
+    assert (found.nested, found.refused, found.is_whole) == (("inner",), closed, False)
+    assert set(found.changed) == {"a.txt", "mine.txt", "d/closed"} - set(closed)
 
 
 def test_an_overlay_takes_no_copy_of_the_base(source: Path, there: Mirror, tmp_path: Path) -> None:  # noqa: F811

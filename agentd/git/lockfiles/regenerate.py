@@ -107,7 +107,7 @@ def _tree_of(mirror: Mirror, place: Workspace, paths: tuple[str, ...]) -> str | 
         found = snapshot(mirror, place)
     except GitError as error:
         return Refused(f"what the package managers left cannot be read: {error}", "touched")
-    others = [path for path in (*found.changed, *found.nested) if path not in paths]
+    others = [path for path in (*found.changed, *found.nested, *found.refused) if path not in paths]
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         names = ", ".join(others[:MOST_NAMED])

@@ -52,6 +52,9 @@ async def collect(desk: Desk, place: Workspace, start: dict[str, Any]) -> dict[s
             f"the agent left a git repository inside the working tree: {names}",
             rule="nested_repository",
         )
+    if found.refused:
+        said = f"git cannot read files that the agent left: {', '.join(found.refused)}"
+        raise RunEnd(RunState.failed, said, rule="work_unreadable")
     if found.tree == tree_of(mirror, start["base"]) and not start["conflicts"]:
         raise RunEnd(RunState.no_changes, "the agent ended without changing anything", rule="no_changes")
     if found.tree == tree_of(mirror, start["start"]) and not start["conflicts"]:
