@@ -68,11 +68,12 @@ class GitError(AgentdError):
 
     @property
     def is_passing(self) -> bool:
-        """True for what may be over in a minute: the network, a rate limit or the server's own trouble.
+        """True for what may be over in a minute: the network, a rate limit, a full machine or the server's own trouble.
 
         A 403 in the middle (RPC failed) is no lack of rights: those are judged when git first asks for the refs.
         """
         words = (
+            "could not be started",
             "unable to access",
             "RPC failed",
             "Could not resolve",

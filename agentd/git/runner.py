@@ -118,6 +118,8 @@ def git(
             )
         except FileNotFoundError as error:
             raise GitError(f"git cannot be run: {error}; install git 2.38 or later") from None
+        except OSError as error:  # no descriptor or no memory is left
+            raise GitError(f"git could not be started: {error}") from None
         except subprocess.TimeoutExpired:
             raise GitError(f"git {arguments[0]} did not end within {timeout_seconds:.0f} s") from None
     output = done.stdout.decode(errors="surrogateescape")

@@ -41,8 +41,10 @@ def remote_claim(gh: GitHub, task_id: str) -> RemoteClaim | None:
         words = json.loads(commit["message"])
         lease = min(LONGEST_LEASE_SECONDS, max(1.0, float(words["lease_seconds"])))
         until = datetime.fromisoformat(str(words["at"])) + timedelta(seconds=lease)
+        if until.tzinfo is None:
+            raise ValueError("a time without a zone")
         return RemoteClaim(one_line(str(words["holder"]), 200), str(words["installation"])[:64], until)
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         with expecting(f"the claim of {task_id}"):
             made = datetime.fromisoformat(str(commit["committer"]["date"]))
         return RemoteClaim("an unreadable claim", "", made + timedelta(seconds=UNREADABLE_SECONDS))

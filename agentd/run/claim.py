@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from agentd.errors import AgentdError, ClaimLost, GitError, StoreError
+from agentd.errors import AgentdError, ClaimLost, GitError
 from agentd.git import mirror as git_mirror
 from agentd.git.naming import claim_ref
 from agentd.git.push import Outdated, RefusedRef, claim_commit, delete_claim, push_claim
@@ -93,8 +93,8 @@ class Holding:
                     remote_due = self.context.clock.boottime() + remote_pause
             except (ClaimLost, Outdated) as error:
                 self.lost = str(error)
-            except (GitError, StoreError):
-                continue  # network or database may come back before the lease is over
+            except (AgentdError, OSError):
+                continue  # network, remote, database or memory may be there again before the lease is over
 
     async def release(self) -> None:
         """Give both halves back; one that ran out too, unless somebody has taken it over."""
@@ -107,8 +107,8 @@ class Holding:
                 break
             except Outdated:
                 break
-            except GitError as error:
-                if pause is None or not error.is_passing:
+            except (GitError, RefusedRef) as error:
+                if pause is None or not (isinstance(error, GitError) and error.is_passing):
                     break
                 await self.context.sleep(pause)
         await asyncio.to_thread(store_claims.release, store, self.claim)
@@ -197,7 +197,7 @@ def _require_free(context: Context, task_id: str, seen: str) -> None:
         words = json.loads(git_mirror.message_of(context.mirror, seen))
         installation, holder = str(words["installation"])[:64], str(words["holder"])[:200]
         lease = min(86_400.0, max(1.0, float(words["lease_seconds"])))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         installation, holder, lease = "", "an unreadable claim", context.settings.claim.remote_lease_seconds
     if installation == context.store.installation_id():
         return  # our own store has just said that the claim before is over

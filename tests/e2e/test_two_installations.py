@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from agentd.git.runner import Author, git
 from agentd.practice import PracticeGitHub
 from tests.e2e.conftest import REPO, Installation, environment
+from tests.e2e.test_restart import agents, wait_for
 
 TASKS = 50
 AGENT = """
@@ -65,6 +67,10 @@ def claim_of_a_stranger(hub: PracticeGitHub, folder: Path, task_id: str, lease_s
     """What another installation leaves on the remote."""
     remote = folder / "github" / "alice" / "widget.git"
     message = json.dumps({"installation": "stranger", "holder": "stranger/host", "lease_seconds": lease_seconds})
+    leave_claim(remote, task_id, message)
+
+
+def leave_claim(remote: Path, task_id: str, message: str) -> None:
     tree = git("hash-object", "-t", "tree", "-w", "--stdin", git_dir=remote, stdin=b"")
     author = Author("s", "s@example.org").environment()
     sha = git("commit-tree", tree, git_dir=remote, stdin=message.encode(), environment=author)
@@ -102,6 +108,44 @@ def test_a_remote_that_refuses_claims_holds_everything_with_a_way_out(here: Inst
     here.configure("[claim]\nremote = false\n")
     [run] = here.once()["runs"]
     assert run["state"] == "in_review"
+
+
+SAYS = '{"installation": "stranger", "holder": "stranger/host", '
+
+
+@pytest.mark.parametrize(
+    "message",
+    [SAYS + '"lease_seconds": 1' + 400 * "0" + "}", 50_000 * "[", SAYS + '"lease_seconds": 60, "at": "2026-01-01"}'],
+    ids=["a lease without end", "nested", "a time without a zone"],
+)
+def test_a_claim_that_nobody_can_read_stops_nothing_else(
+    here: Installation, hub: PracticeGitHub, tmp_path: Path, message: str
+) -> None:
+    stranded = hub.create_issue(REPO, "Claimed", "text", ["agent-ready", "status:in-progress"], author="alice")
+    leave_claim(tmp_path / "github" / "alice" / "widget.git", f"issue-{stranded}", message)
+    number = here.issue()
+    [run] = here.once()["runs"]
+    assert (run["issue_number"], run["state"]) == (number, "in_review")
+    assert "Traceback" not in here.run("doctor", check=None) + here.run("status")
+
+
+def test_a_remote_that_refuses_a_renewal_for_a_while_ends_no_run(here: Installation, tmp_path: Path) -> None:
+    here.agent("import sys, time\nsys.stdin.read()\ntime.sleep(8)\nopen('done.txt', 'w').write('x')\n")
+    here.configure("[claim]\nlease_seconds = 3\nremote_lease_seconds = 6\n")
+    here.issue()
+    hook = tmp_path / "github" / "alice" / "widget.git" / "hooks" / "update"
+    refused = tmp_path / "refused"
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(here.once)
+        wait_for(lambda: agents(here.folder), 20)
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\necho $1 >> {refused}\nexit 1\n")
+        hook.chmod(0o755)
+        wait_for(refused.exists, 10)
+        hook.unlink()
+        [run] = done.result()["runs"]
+    assert (run["state"], run["generation"]) == ("in_review", 1)
+    assert "refs/agentd/claims/" in refused.read_text()
 
 
 def test_an_issue_that_nobody_works_on_does_not_stay_in_progress(here: Installation, hub: PracticeGitHub) -> None:
