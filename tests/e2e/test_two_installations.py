@@ -126,7 +126,7 @@ def test_a_claim_that_nobody_can_read_stops_nothing_else(
     number = here.issue()
     [run] = here.once()["runs"]
     assert (run["issue_number"], run["state"]) == (number, "in_review")
-    assert "Traceback" not in here.run("doctor", check=None) + here.run("status")
+    assert "Traceback" not in here.run("why", f"issue-{stranded}", check=None)
 
 
 def test_a_remote_that_refuses_a_renewal_for_a_while_ends_no_run(here: Installation, tmp_path: Path) -> None:
