@@ -98,7 +98,6 @@ def _disk(visit: Visit) -> Finding:
 
 def _file(visit: Visit) -> Iterator[Finding]:
     path = visit.settings.state_dir / "agentd.db"
-    aside = f"mv {_q(path)} {_q(path)}.damaged"
     if visit.store_trouble:
         trouble = visit.store_trouble
         if "older than" in trouble:
@@ -108,7 +107,7 @@ def _file(visit: Visit) -> Iterator[Finding]:
                 trouble, "pip install --upgrade agentd" if "newer" in trouble else "export AGENTD_DATABASE_URL="
             )
         else:
-            yield FILE.fail(trouble, aside)
+            yield FILE.fail(trouble, _mend(visit, path, trouble))
         return
     store = visit.store
     if store is None:
@@ -117,17 +116,17 @@ def _file(visit: Visit) -> Iterator[Finding]:
     try:
         found = damage(store)
         if found:
-            yield INTEGRITY.fail("; ".join(found), aside, evidence=tuple(found))
+            yield INTEGRITY.fail("; ".join(found), _aside(visit, path), evidence=tuple(found))
             return
         looked, wrong = broken_links(store, NEWEST_EVENTS)
     except StoreError as error:
-        yield INTEGRITY.fail(str(error), aside)
+        yield INTEGRITY.fail(str(error), _mend(visit, path, str(error)))
         return
     yield FILE.ok(f"{store.name}")
     yield INTEGRITY.ok("sound" if store.is_sqlite else "looked after by PostgreSQL")
     if wrong:
         said = f"the chain breaks at sequence {', '.join(str(seq) for seq in wrong[:5])}"
-        yield LEDGER.fail(said, f"mv {_q(path)} {_q(path)}.evidence", evidence=tuple(str(seq) for seq in wrong[:50]))
+        yield LEDGER.fail(said, _aside(visit, path), evidence=tuple(str(seq) for seq in wrong[:50]))
     else:
         yield LEDGER.ok(f"the chain holds over the newest {looked} events")
 
@@ -139,9 +138,22 @@ def _engine(visit: Visit) -> Iterator[Finding]:
         return
     found = damage_of(path)
     if found:
-        yield ENGINE.fail("; ".join(found), f"mv {_q(path)} {_q(path)}.damaged", evidence=tuple(found))
+        yield ENGINE.fail("; ".join(found), _aside(visit, path), evidence=tuple(found))
     else:
         yield ENGINE.ok("sound")
+
+
+def _mend(visit: Visit, path: Path, trouble: str) -> str:
+    """What to run about a file that cannot be used: one that is not damaged keeps its place."""
+    if "is damaged" in trouble:
+        return _aside(visit, path)
+    return f"fuser -v {_q(path)}" if "locked" in trouble else f"ls -l {_q(path)}"
+
+
+def _aside(visit: Visit, path: Path) -> str:
+    """Moves a database away once nobody writes it, with the log beside it, which may have its newest rows."""
+    new_folder = f"mktemp -d {_q(path.parent / f'{path.stem}-XXXXXX')}"
+    return f'{visit.agentd("stop", "--now")}\nmv {_q(path)}* "$({new_folder})"'
 
 
 def _existing(folder: Path) -> Path:

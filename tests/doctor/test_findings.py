@@ -553,6 +553,27 @@ def test_what_another_installation_does_is_no_trouble(place: Place) -> None:
     assert bad(found, "stranded.tasks") == bad(found, "stranded.review") == bad(found, "git.branches") == []
 
 
+def test_a_store_is_moved_away_with_its_newest_rows(place: Place) -> None:
+    changed_ledger(place)
+    [finding] = bad(place.look("store"), "store.ledger")
+    place.paste(finding.remediation)
+    assert not list(place.state_dir.glob("agentd.db*"))
+    [kept] = place.state_dir.glob("agentd-*/agentd.db")
+    with sqlite3.connect(kept) as connection:
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (5,)
+
+
+def test_a_store_that_is_only_locked_keeps_its_place(place: Place) -> None:
+    place.store.close()
+    path = place.state_dir / "agentd.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    found = [finding for finding in place.look("store") if finding.level != "ok"]
+    other.close()
+    assert [finding.remediation for finding in found] == [f"fuser -v {path}"]
+
+
 def test_a_branch_is_kept_before_it_is_deleted(place: Place) -> None:
     mirror(place)
     sha = place.hub.commit(place.repo, "agent/issue-7", {"x": "1"})
