@@ -32,11 +32,11 @@ def describe(event: AgentEvent | str) -> str:
 
     match event:
         case str():
-            return event
+            return one_line(event)
         case events.Text(text=text) | events.Final(text=text):
             return one_line(text)
         case events.ToolCall(name=name, input=given):
-            return f"> {name} {one_line(str(given))}"
+            return f"> {one_line(name)} {one_line(str(given))}"
         case events.ToolResult(ok=ok, output=output):
             return f"{'<' if ok else '!'} {one_line(output)}"
         case events.Denied(reason=reason):

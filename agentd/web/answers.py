@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,7 +17,7 @@ _log = logging.getLogger("agentd.web")
 
 def answer(value: Any, status: int = 200) -> web.Response:
     """A JSON answer."""
-    return web.json_response(value, status=status, dumps=lambda shown: json.dumps(shown, ensure_ascii=False))
+    return web.json_response(value, status=status)
 
 
 def refuse(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -45,7 +45,9 @@ def make_app(source: Source, access: Access) -> web.Application:
 
     async def patch(request: web.Request) -> web.StreamResponse:
         text = await asyncio.to_thread(details.diff, source, request.match_info["run_id"])
-        return web.Response(text=text, content_type="text/plain")
+        # A file that is not UTF-8, and its name, stand in a diff as git found them.
+        body = text.encode(errors="surrogateescape").decode(errors="replace").encode()
+        return web.Response(body=body, content_type="text/plain", charset="utf-8")
 
     async def evidence(request: web.Request) -> web.StreamResponse:
         run_id = request.match_info["run_id"]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from agentd.git.runner import Author, git
 from agentd.states import RunState
 from agentd.store import holds, plans, runs
 from agentd.store.connection import Store
@@ -190,6 +191,25 @@ def test_no_answer_holds_a_secret(ask: Ask, filled: Store, story: str) -> None:
     assert CANARY.encode() not in next(line for line in answer.iter_lines(chunk_size=1) if line.startswith(b"data:"))
     answer.close()
     assert "***" in ask(f"/api/v1/runs/{story}").json()["verify"][0]["output"]
+
+
+def test_a_diff_of_a_file_in_another_encoding_is_shown(ask: Ask, filled: Store, source: Source) -> None:
+    folder = source.settings.state_dir / "mirrors" / "alice" / "widget.git"
+    folder.mkdir(parents=True)
+    git("init", "--quiet", "--bare", git_dir=folder)
+
+    def commit(content: bytes, *parents: str) -> str:
+        blob = git("hash-object", "-w", "--stdin", git_dir=folder, stdin=content)
+        tree = git("mktree", git_dir=folder, stdin=f"100644 blob {blob}\tcafé.txt\n".encode("latin-1"))
+        return git(
+            "commit-tree", tree, *parents, git_dir=folder, stdin=b"m", environment=Author("a", "b").environment()
+        )
+
+    base = commit(b"before\n")
+    run = add_run(filled, 30, RunState.merged, base_sha=base, head_sha=commit(b"caf\xe9\n", "-p", base))
+    answer = ask(f"/api/v1/runs/{run.run_id}/diff")
+    assert answer.status_code == 200
+    assert "+caf\ufffd" in answer.text
 
 
 def test_figures_for_prometheus(ask: Ask, story: str) -> None:
