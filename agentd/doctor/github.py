@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from agentd.doctor.finding import Code, Finding
 from agentd.doctor.visit import Visit
-from agentd.errors import ConfigurationError, GitHubError
+from agentd.errors import ConfigurationError, GitHubError, NotFound
 from agentd.github.client import GitHub
 from agentd.github.identity import check_rights, whoami
 from agentd.loading import require_repo
@@ -122,7 +122,11 @@ def _protection(visit: Visit, github: GitHub) -> Finding:
 
 
 def _limits(visit: Visit, github: GitHub) -> Iterator[Finding]:
-    answer = github.request("GET", "/rate_limit")
+    try:
+        answer = github.request("GET", "/rate_limit")
+    except NotFound:  # an Enterprise Server that limits nothing
+        yield LIMITS.ok("GitHub limits no requests")
+        return
     state = answer.data["resources"]["core"]
     left, limit = int(state["remaining"]), int(state["limit"])
     if left < limit * FEW:

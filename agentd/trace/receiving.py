@@ -6,6 +6,7 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp, in its JSON form.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +40,7 @@ def spans_in(body: bytes, adapter: str, trace_id: str) -> list[Reported]:
     """The spans of a request that belong to the trace and are on the adapter's list. Raises ValueError."""
     try:
         return list(_spans(json.loads(body), SPANS.get(adapter, frozenset()), trace_id))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"is no OTLP/JSON: {error!r}") from None
 
 
@@ -61,9 +62,10 @@ def _attributes(given: Any) -> Iterator[tuple[str, str | int | float | bool]]:
         if each["key"] not in ATTRIBUTES:
             continue
         for kind, value in each["value"].items():
-            if kind == "intValue":
+            # What a collector's protocol cannot say would keep all the rest of the trace from it.
+            if kind == "intValue" and -(1 << 63) <= int(value) < 1 << 63:
                 yield each["key"], int(value)
-            elif kind == "doubleValue":
+            elif kind == "doubleValue" and math.isfinite(float(value)):
                 yield each["key"], float(value)
             elif kind == "boolValue":
                 yield each["key"], bool(value)

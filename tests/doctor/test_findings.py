@@ -553,6 +553,12 @@ def test_what_another_installation_does_is_no_trouble(place: Place) -> None:
     assert bad(found, "stranded.tasks") == bad(found, "stranded.review") == bad(found, "git.branches") == []
 
 
+def test_a_server_that_limits_no_requests_is_no_trouble(place: Place) -> None:
+    place.hub.fault("GET", "/rate_limit$", status=404, body="{}", times=9)
+    [finding] = [finding for finding in place.look("github") if finding.code == "github.limits"]
+    assert finding.level == "ok"
+
+
 def test_a_store_is_moved_away_with_its_newest_rows(place: Place) -> None:
     changed_ledger(place)
     [finding] = bad(place.look("store"), "store.ledger")

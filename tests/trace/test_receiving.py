@@ -39,6 +39,8 @@ def test_spans_on_the_list_are_taken_with_the_attributes_on_the_list() -> None:
         {"key": "success", "value": {"boolValue": True}},
         {"key": "user.email", "value": {"stringValue": "a@b"}},
         {"key": "full_command", "value": {"stringValue": "curl -H 'key: x'"}},
+        {"key": "output_tokens", "value": {"intValue": str(10**30)}},
+        {"key": "ttft_ms", "value": {"doubleValue": float("nan")}},
     ]
     [span] = spans_in(a_body(a_span(attributes=given)), "claude", TRACE)
     assert (span.name, span.parent_id) == ("claude_code.tool", TURN)
@@ -73,6 +75,7 @@ def test_anything_else_is_left_where_it_is(span: dict[str, Any], adapter: str) -
         a_body({}),
         a_body(a_span(spanId="x")),
         a_body(a_span(spanId="z" * 16)),
+        a_body(a_span(startTimeUnixNano=0)).replace(b'"startTimeUnixNano": 0', b'"startTimeUnixNano": 1e999'),
     ],
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
