@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -278,12 +278,18 @@ def _ended(run: Run | None, folder: Path) -> datetime | None:
 
 
 def _size_bytes(place: Workspace, folder: Path, *, keep: bool) -> int:
-    """Disk of a workspace that nobody works in, measured once."""
+    """Disk of a workspace that nobody works in, measured once.
+
+    What cannot be noted or read is measured again: a full disk must not keep the clean-up from making room.
+    """
     known = folder / f"{place.path.name}.bytes"
-    if known.is_file():
+    with suppress(OSError, ValueError):
         return int(known.read_text())
     done = subprocess.run(["du", "-s", "-B1", "--", str(place.path)], capture_output=True, text=True)
     size = int(done.stdout.split()[0]) if done.stdout else 0
     if keep:
-        known.write_text(str(size))
+        new = folder / f".{known.name}.new"
+        with suppress(OSError):
+            new.write_text(str(size))
+            new.replace(known)
     return size

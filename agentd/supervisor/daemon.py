@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from agentd.agents import adapter_of, executable_of
 from agentd.clock import SystemClock
@@ -238,7 +240,7 @@ def _record(context: Context, memory: Memory) -> None:
     now = context.clock.boottime()
     if now >= memory.record_due and (memory.recording is None or memory.recording.done()):
         memory.record_due = now + RECORD_SECONDS
-        memory.recording = asyncio.create_task(asyncio.to_thread(_records, context))
+        memory.recording = _beside("evidence and traces", asyncio.to_thread(_records, context))
 
 
 def _records(context: Context) -> None:
@@ -273,7 +275,21 @@ def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
         except (AgentdError, OSError) as error:
             print(f"agentd: clean-up: {error}", file=sys.stderr, flush=True)
 
-    memory.cleaning = asyncio.create_task(act())
+    memory.cleaning = _beside("clean-up", act())
+
+
+def _beside(what: str, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Do it beside everything else. Nobody waits for it, so an end that was not foreseen is told here."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            print(f"agentd: {what}: an error inside agentd", file=sys.stderr)
+            traceback.print_exception(error, file=sys.stderr)
+            sys.stderr.flush()
+
+    task = asyncio.create_task(act)
+    task.add_done_callback(tell)
+    return task
 
 
 async def _trees_gone(context: Context, run_ids: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,18 @@ def test_the_oldest_go_first_when_all_together_are_too_large(here: Installation)
         ("issue-3", False),
     ]
     assert "more than workspaces_max_gib" in items[0]["why"]
+
+
+@pytest.mark.parametrize("spoil", [Path.touch, Path.mkdir], ids=["half written", "not to be written"])
+def test_a_size_that_a_full_disk_kept_from_being_noted_keeps_nothing(
+    here: Installation, spoil: Callable[[Path], None]
+) -> None:
+    run_id = blocked(here, SOON)["run_id"]
+    spoil(here.folder / ".agentd" / "state" / "runs" / run_id / "issue-1.bytes")
+    [gone] = clean(here)
+    assert gone["goes"]
+    assert gone["size_bytes"] > 0
+    assert workspaces(here) == []
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -1,0 +1,45 @@
+"""What the supervisor does beside its ticks, and how it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentd.config import Settings
+from agentd.run.context import Context
+from agentd.store.connection import Store
+from agentd.supervisor.daemon import _clean_up
+from agentd.supervisor.tick import Memory
+from tests.conftest import TurnedClock
+
+
+@pytest.fixture
+def context(store: Store, clock: TurnedClock, tmp_path: Path) -> Context:
+    values = {"repo": "a/b", "state_dir": tmp_path / "state", "log_dir": tmp_path / "logs"}
+    return Context(Settings.model_validate(values), store, cast(Any, None), cast(Any, None), clock, "e", {}, "h")
+
+
+def test_a_clean_up_that_ends_by_an_error_of_its_own_is_told(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = context.run_dir("issue-1-1-aaaaaa") / "workspace.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("no record")
+    stamp = context.settings.state_dir / "clean-up.lock"
+    stamp.touch()
+    os.utime(stamp, (0, 0))
+    memory = Memory()
+
+    async def act() -> None:
+        _clean_up(context, memory, remote=False)
+        assert memory.cleaning is not None
+        await asyncio.wait({memory.cleaning})
+
+    asyncio.run(act())
+    told = capsys.readouterr().err
+    assert "agentd: clean-up: an error inside agentd" in told
+    assert "JSONDecodeError" in told
