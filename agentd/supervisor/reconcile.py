@@ -13,6 +13,7 @@ from agentd.git.collect import snapshot
 from agentd.git.mirror import fetch_claims, seen_claim, tree_of
 from agentd.git.workspace import discard, find
 from agentd.github.comments import upsert_sticky
+from agentd.github.conditional import PER_PAGE
 from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import READY, set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
@@ -28,7 +29,7 @@ from agentd.run.report import STICKY, sticky_body
 from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
 from agentd.run.workflow import CONTRACT_VERSION
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
-from agentd.store import attempts, claims, executors, holds, runs
+from agentd.store import attempts, claims, executors, holds, looks, runs
 from agentd.supervisor.tasks import status_label, task_id_of
 from agentd.supervisor.world import World
 
@@ -162,14 +163,12 @@ def follow_pulls(context: Context) -> list[Run]:
     waiting = runs.runs_in(context.store, RunState.in_review, RunState.closed_unmerged)
     if not waiting:
         return []
-    newest = {pull.number: pull for pull in recently_changed_pulls(context.github)}
-    looks = LOOKS_PER_TICK
+    pulls = {pull.number: pull for pull in recently_changed_pulls(context.github)}
+    if len(pulls) >= PER_PAGE:
+        pulls |= _older_pulls(context, [run for run in waiting if run.pr_number not in pulls])
     moved = []
     for run in waiting:
-        pull = newest.get(run.pr_number or 0)
-        if pull is None and run.pr_number and run.state is RunState.in_review and looks and len(newest) >= 100:
-            looks -= 1
-            pull = _pull(context, run.pr_number)
+        pull = pulls.get(run.pr_number or 0)
         if pull is None or claims.run_of(context.store, run.task_id)[0] == run.run_id:
             continue  # while it is still saying its last words they would come after ours
         if pull.merged:
@@ -179,6 +178,19 @@ def follow_pulls(context: Context) -> list[Run]:
         elif pull.state == "open" and run.state is RunState.closed_unmerged:
             moved.append(runs.change_state(context.store, run.run_id, RunState.in_review))
     return moved
+
+
+def _older_pulls(context: Context, waiting: list[Run]) -> dict[int, Pull]:
+    """Pull requests that are not among the newest, by number: a few each tick, so that every one has its turn."""
+    old = sorted((run for run in waiting if run.state is RunState.in_review), key=lambda run: run.run_id)
+    if len(old) > LOOKS_PER_TICK:
+        last = looks.last_look(context.store)
+        old = [*(run for run in old if run.run_id > last), *(run for run in old if run.run_id <= last)]
+        old = old[:LOOKS_PER_TICK]
+        # Before the looks: one that GitHub fails at must not be the first of every tick.
+        looks.note_look(context.store, old[-1].run_id)
+    asked = (_pull(context, run.pr_number) for run in old if run.pr_number)
+    return {pull.number: pull for pull in asked if pull is not None}
 
 
 def _cancel(context: Context, run: Run) -> None:
