@@ -206,11 +206,11 @@ async def _rest(context: Context, memory: Memory, stop: Stop) -> None:
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
-    """Sleep until a signal at most."""
-    try:
+    """Sleep until a signal at most: one that asks for a poll ends one sleep, one that asks for the end all of them."""
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.changed.wait(), seconds)
-    except TimeoutError:
-        pass
+    if not stop.asked:
+        stop.changed.clear()
 
 
 async def _until_ended(context: Context, memory: Memory, run_ids: list[str], stop: Stop) -> None:

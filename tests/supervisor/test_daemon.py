@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import pytest
 from agentd.config import Settings
 from agentd.run.context import Context
 from agentd.store.connection import Store
-from agentd.supervisor.daemon import _clean_up
+from agentd.supervisor.daemon import Stop, _clean_up, _pause
 from agentd.supervisor.tick import Memory
 from tests.conftest import TurnedClock
 
@@ -43,3 +44,18 @@ def test_a_clean_up_that_ends_by_an_error_of_its_own_is_told(
     told = capsys.readouterr().err
     assert "agentd: clean-up: an error inside agentd" in told
     assert "JSONDecodeError" in told
+
+
+def test_one_nudge_ends_one_pause_and_a_stop_ends_all() -> None:
+    async def act() -> None:
+        stop = Stop()
+        stop.nudge()
+        await _pause(stop, 60)
+        began = time.monotonic()
+        await _pause(stop, 0.2)
+        assert time.monotonic() - began > 0.1
+        stop.signal()
+        await _pause(stop, 60)
+        await _pause(stop, 60)
+
+    asyncio.run(asyncio.wait_for(act(), 30))
