@@ -9,6 +9,8 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from agentd.states import RunState
+
 
 class FailureMode(StrEnum):
     """What kind of failure it was; F1 to F10 in this order."""
@@ -221,6 +223,14 @@ _STATES: dict[str, tuple[str, ...]] = {
 """Where runs end by these rules; by every other one `failed`."""
 ENDINGS |= {rule: ENDINGS[rule]._replace(state=state) for state, rules in _STATES.items() for rule in rules}
 
+REVIEWED: dict[RunState, str] = {
+    RunState.in_review: "",
+    RunState.merged: "",
+    RunState.closed_unmerged: "pull_closed",
+    RunState.cancelled: "cancelled",
+}
+"""Where people bring a run whose pull request is open, each with the rule that stands behind it."""
+
 TRANSIENT, EXHAUSTED = "transient_failure", "exhausted"
 
 
@@ -267,3 +277,11 @@ def end_fields(rule_id: str, *, used_up: bool = False) -> dict[str, Any]:
     """The fields of a run that say how it ended, for one that nothing but the rule is known of."""
     reason = terminal_reason(rule_id, used_up=used_up)
     return {"failure_mode": str(classify(rule_id) or ""), "terminal_reason": str(reason)}
+
+
+def review_fields(state: RunState) -> dict[str, Any]:
+    """The fields of a run that say what people did with its pull request; for a state of REVIEWED.
+
+    Its failure mode is no such field: that is of what the run itself did, and stays.
+    """
+    return {"terminal_reason": str(terminal_reason(REVIEWED[state]))}

@@ -18,7 +18,7 @@ from agentd.github.issues import close_issue, get_issue
 from agentd.github.labels import READY, set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
 from agentd.model import Decision, Issue, Run, Verdict
-from agentd.policy.failures import end_fields
+from agentd.policy.failures import end_fields, review_fields
 from agentd.run import engine
 from agentd.run.claim import is_over
 from agentd.run.context import Context
@@ -176,7 +176,8 @@ def follow_pulls(context: Context) -> list[Run]:
         elif pull.state == "closed" and run.state is RunState.in_review:
             moved.append(_closed(context, run))
         elif pull.state == "open" and run.state is RunState.closed_unmerged:
-            moved.append(runs.change_state(context.store, run.run_id, RunState.in_review))
+            fields = review_fields(RunState.in_review)
+            moved.append(runs.change_state(context.store, run.run_id, RunState.in_review, **fields))
     return moved
 
 
@@ -261,7 +262,8 @@ def _requeue(context: Context, run: Run) -> bool:
     if run.state is RunState.in_review:
         reason = "superseded: status:todo was set"
         context.decided(_verdict("cancelled", Decision.block, run, reason), run, source="reconciler")
-        runs.change_state(context.store, run.run_id, RunState.cancelled, reason=reason, **end_fields("cancelled"))
+        fields = review_fields(RunState.cancelled)
+        runs.change_state(context.store, run.run_id, RunState.cancelled, reason=reason, **fields)
     else:
         runs.update_run(context.store, run.run_id, label="status:todo")
     return True
@@ -284,7 +286,7 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
             delete_branch(gh, run.branch, pull.head_sha)
     merged_at = pull.merged_at or context.clock.now()
     ended = runs.change_state(
-        context.store, run.run_id, RunState.merged, merged_at=merged_at, label="", **end_fields("")
+        context.store, run.run_id, RunState.merged, merged_at=merged_at, label="", **review_fields(RunState.merged)
     )
     attempts.clear(context.store, run.task_id)
     data = {"pr_number": pull.number, "pr_url": pull.url, "merged_at": merged_at.isoformat(), "dry_run": False}
@@ -315,7 +317,7 @@ def _closed(context: Context, run: Run) -> Run:
     reason = "the pull request was closed"
     context.decided(_verdict("pull_closed", Decision.block, run, reason), run, source="reconciler")
     ended = runs.change_state(
-        context.store, run.run_id, state, reason=reason, label="status:blocked", **end_fields("pull_closed")
+        context.store, run.run_id, state, reason=reason, label="status:blocked", **review_fields(state)
     )
     data = {"reason": str(state), "pr_url": run.pr_url, "dry_run": False}
     context.emit("run_failed", run, data, status="failed", source="reconciler")

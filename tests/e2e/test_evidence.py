@@ -6,6 +6,8 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from agentd.trace.span import trace_id_of
 from tests.e2e.conftest import GOOD_AGENT, Installation
 
@@ -57,3 +59,20 @@ def test_a_bad_run_leaves_them_too_with_the_work_it_did(here: Installation) -> N
     manifest = json.loads(here.run("evidence", "show", run["run_id"], "--json"))
     assert "+precious" in (Path(manifest["folder"]) / "changes.patch").read_text()
     assert "no such file" in here.run("evidence", "show", "issue-9-1-aaaaaa", check=1).lower()
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [("PUT", "/merge", {}), ("PATCH", "", {"state": "closed"})])
+def test_evidence_is_still_true_when_the_pull_request_was_merged_or_closed(
+    here: Installation, method: str, path: str, body: dict[str, str]
+) -> None:
+    here.issue()
+    [run] = here.once()["runs"]
+    [pull] = here.pulls()
+    here.act(method, f"/pulls/{pull['number']}{path}", body)
+    here.once()
+    assert run["run_id"] in here.run("runs", "list")
+    assert "in_review" not in here.run("runs", "list")
+    assert "is what the store says" in here.run("evidence", "check", run["run_id"])
+    manifest = json.loads(here.run("evidence", "show", run["run_id"], "--json"))
+    (Path(manifest["folder"]) / "run_report.md").write_text("all went well")
+    assert "run_report.md: is not what the manifest says" in here.run("evidence", "check", run["run_id"], check=1)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import update
 
 from agentd.config import Settings
+from agentd.evidence.making import evidence_for
+from agentd.evidence.writing import problems
 from agentd.github import connect
 from agentd.github.pulls import Pull, ensure_pull
 from agentd.practice import PracticeGitHub
 from agentd.run.context import Context
 from agentd.states import RunState
-from agentd.store import runs
+from agentd.store import runs, schema
 from agentd.store.connection import Store
-from agentd.supervisor.reconcile import LOOKS_PER_TICK, follow_pulls
+from agentd.supervisor.reconcile import LOOKS_PER_TICK, follow_people, follow_pulls
+from agentd.supervisor.records import sources_of, write_evidence
+from agentd.supervisor.world import observe
 from tests.conftest import TurnedClock
 from tests.run.test_recording import TASK
 from tests.store.test_store import a_run
@@ -51,10 +56,12 @@ def in_review(context: Context, hub: PracticeGitHub) -> Pull:
     hub.commit(REPO, branch, {f"{number}.txt": "x"})
     pull = ensure_pull(context.github, branch, "main", "t", "b")
     order = {"task": TASK.model_dump(mode="json"), "profile": {"name": "build", "adapter": "builtin"}, "prompt": ""}
-    a_run(context.store, run_id, f"issue-{number}", order)
+    run = a_run(context.store, run_id, f"issue-{number}", order)
     for state in STAGES:
         runs.change_state(context.store, run_id, state)
-    runs.change_state(context.store, run_id, RunState.in_review, pr_number=pull.number, pr_url=pull.url)
+    context.emit("pr_opened", run, {"pr_url": pull.url})
+    how = {"failure_mode": "tool_call_failure", "terminal_reason": "final_answer", "label": "status:in-review"}
+    runs.change_state(context.store, run_id, RunState.in_review, pr_number=pull.number, pr_url=pull.url, **how)
     return pull
 
 
@@ -73,3 +80,65 @@ def test_every_old_pull_request_has_its_turn(context: Context, hub: PracticeGitH
     ]
     assert set(asked) == {pull.number for pull in pulls}
     assert len(asked) == 1 + 2 * LOOKS_PER_TICK
+
+
+def edit(context: Context, number: int, **change: Any) -> None:
+    context.github.request("PATCH", f"{context.github.base}/issues/{number}", body=change)
+
+
+def merge(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    hub.merge(REPO, pull.number)
+    follow_pulls(context)
+
+
+def close(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    edit(context, pull.number, state="closed")
+    follow_pulls(context)
+
+
+def reopen(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    close(context, hub, pull)
+    edit(context, pull.number, state="open")
+    follow_pulls(context)
+
+
+def merge_later(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    reopen(context, hub, pull)
+    merge(context, hub, pull)
+
+
+def ask_again(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    edit(context, 1, labels=["agent-ready", "status:todo"])
+    follow_people(context, observe(context))
+
+
+@pytest.mark.parametrize(
+    ("act", "state"),
+    [
+        (merge, RunState.merged),
+        (close, RunState.closed_unmerged),
+        (reopen, RunState.in_review),
+        (merge_later, RunState.merged),
+        (ask_again, RunState.cancelled),
+    ],
+)
+def test_evidence_stays_true_whatever_becomes_of_the_pull_request(
+    context: Context, hub: PracticeGitHub, act: Callable[..., None], state: RunState
+) -> None:
+    pull, run_id = in_review(context, hub), "issue-001-1-aaaaaa"
+    write_evidence(context, run_id)
+    act(context, hub, pull)
+    run = runs.get_run(context.store, run_id)
+    assert run is not None
+    assert run.state is state
+    sources = sources_of(context)
+    assert problems(sources.folder(run_id), evidence_for(sources, run_id)) == []
+    for change in ({"state": "failed"}, {"reason": "all went well"}, {"terminal_reason": "x"}, {"failure_mode": ""}):
+        before = {name: getattr(run, name) for name in change}
+        for values in (change, before):
+            with context.store.write() as connection:
+                connection.execute(update(schema.runs).values(**values))
+            found = problems(sources.folder(run_id), evidence_for(sources, run_id))
+            assert bool(found) == (values is change), values
+    (sources.folder(run_id) / "run_report.md").write_text("all went well")
+    assert problems(sources.folder(run_id), evidence_for(sources, run_id))
