@@ -15,7 +15,7 @@ from agentd.errors import AgentdError, ConfigurationError
 from agentd.evidence import writing
 from agentd.evidence.making import Sources, cleaner_of, evidence_for
 from agentd.run.context import Context
-from agentd.store import exports, runs
+from agentd.store import claims, exports, runs
 from agentd.store.attempts import backoff_seconds
 from agentd.trace.langsmith import Project, resolve_project
 from agentd.trace.otlp import resource_of
@@ -42,11 +42,14 @@ def make_records(context: Context) -> None:
 
 
 def _due(context: Context, kind: str) -> list[tuple[str, int]]:
-    """What is due here: in a fleet, a run's records are made where its files are."""
-    if context.store.is_sqlite:
-        return exports.due(context.store, kind, AT_ONCE)
-    found = exports.due(context.store, kind, MOST_IN_FLEET)
-    return [each for each in found if context.run_dir(each[0]).is_dir()][:AT_ONCE]
+    """What is due here: in a fleet, a run's records are made where its files are.
+
+    A run that has its claim is still saying its last words, and would not be what its record says when it is through.
+    """
+    speaking = {row.claim.run_id for row in claims.list_claims(context.store) if row.seconds_left > 0}
+    found = exports.due(context.store, kind, AT_ONCE if context.store.is_sqlite else MOST_IN_FLEET)
+    here = (each for each in found if context.store.is_sqlite or context.run_dir(each[0]).is_dir())
+    return [each for each in here if each[0] not in speaking][:AT_ONCE]
 
 
 def sources_of(context: Context) -> Sources:

@@ -10,12 +10,14 @@ from typing import Any, cast
 import pytest
 
 from agentd.config import Settings
+from agentd.evidence.making import evidence_for
+from agentd.evidence.writing import problems
 from agentd.model import Step, root_step_id, stage_step_id
 from agentd.run.context import Context
 from agentd.states import RunState
-from agentd.store import ledger, runs, steps
+from agentd.store import claims, ledger, runs, steps
 from agentd.store.connection import Store
-from agentd.supervisor.records import MOST_TRIES, make_records
+from agentd.supervisor.records import MOST_TRIES, make_records, sources_of
 from tests.conftest import TurnedClock
 from tests.run.test_recording import TASK
 from tests.store.test_store import a_run
@@ -86,6 +88,20 @@ def test_a_run_that_is_under_way_has_none(context: Context, store: Store) -> Non
     a_run(store, "p0-02-1-aaaaaa", "P0-02", order={"task": TASK.model_dump(mode="json"), "profile": {}})
     make_records(context)
     assert not context.run_dir("p0-02-1-aaaaaa").exists()
+
+
+def test_evidence_waits_for_the_last_words_of_a_run_that_has_its_end(context: Context, store: Store) -> None:
+    claim = claims.acquire(store, "P0-01", "h", RUN, 90)
+    assert claim is not None
+    ids = {"run_id": RUN, "step_id": stage_step_id(RUN, "finish"), "parent_id": root_step_id(RUN)}
+    stage = Step.model_validate({**ids, "kind": "stage", "name": "finish", "started_at": store.clock.now()})
+    steps.record(store, [stage])
+    make_records(context)
+    steps.record(store, [stage.model_copy(update={"state": "ok", "ended_at": store.clock.now()})])
+    claims.release(store, claim)
+    make_records(context)
+    sources = sources_of(context)
+    assert problems(sources.folder(RUN), evidence_for(sources, RUN)) == []
 
 
 def test_a_collector_that_is_down_is_asked_again_and_then_let_be(context: Context, clock: TurnedClock) -> None:
