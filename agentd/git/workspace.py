@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from agentd.errors import GitError
 from agentd.git.layouts import LAYOUTS, bases
 from agentd.git.layouts.protocol import (
     Inside,
@@ -84,13 +85,16 @@ def prepare(
 
 
 def find(mirror: Mirror, run_dir: Path) -> Workspace | None:
-    """The workspace that the run has on this host, or None."""
+    """The workspace that the run has on this host, or None. Raises GitError when its record cannot be read."""
     found = _read(mirror, run_dir / bases.RUN_RECORD)
     return found if found is not None and owner_of(found.path) == run_dir.name else None
 
 
 def left(mirror: Mirror, run_dir: Path) -> list[Workspace]:
-    """Everything that the run has on this host: its workspace, and earlier ones that were set aside."""
+    """Everything that the run has on this host: its workspace, and earlier ones that were set aside.
+
+    Raises GitError when a record of it cannot be read.
+    """
     aside = [_read(mirror, record) for record in sorted(run_dir.glob(f"{ASIDE}*.json"))]
     return [place for place in (find(mirror, run_dir), *aside) if place is not None]
 
@@ -104,13 +108,17 @@ def owner_of(path: Path) -> str:
 
 
 def _read(mirror: Mirror, record: Path) -> Workspace | None:
+    """Raises GitError for a record that nobody can read: after a power cut, for example."""
     if not record.is_file():
         return None
-    known = json.loads(record.read_text())
-    base = mirror.bases / known["base"] if known.get("base") else None
-    layout = known.get("layout", "clone")
-    admin = mirror.path / "worktrees" / known["admin"] if known.get("admin") else None
-    workspace = Workspace(Path(known["path"]), Path(known["index"]), known["start_sha"], layout, base, admin)
+    try:
+        known = json.loads(record.read_text())
+        base = mirror.bases / known["base"] if known.get("base") else None
+        layout = known.get("layout", "clone")
+        admin = mirror.path / "worktrees" / known["admin"] if known.get("admin") else None
+        workspace = Workspace(Path(known["path"]), Path(known["index"]), known["start_sha"], layout, base, admin)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GitError(f"{record}: cannot be read, so that its workspace is not known: {error!r}") from None
     return workspace if workspace.files.is_dir() else None
 
 
@@ -170,7 +178,7 @@ def prune_worktrees(mirror: Mirror, runs: Path) -> list[str]:
     with bases.alone(mirror):
         try:
             places = [place for run_dir in runs.iterdir() if run_dir.is_dir() for place in left(mirror, run_dir)]
-        except (OSError, ValueError, KeyError):
+        except (OSError, GitError):
             return []
         named = {place.admin.name for place in places if place.admin}
         gone = sorted({entry.name for entry in linked.iterdir()} - named)

@@ -110,7 +110,10 @@ def _workspaces(context: Context, dry_run: bool) -> list[Item]:
     retention, now = context.settings.retention, context.clock.now()
     found: list[tuple[datetime, Item]] = []
     for folder in _run_dirs(context):
-        for place in left(context.mirror, folder):
+        places, trouble = _left(context, folder)
+        if trouble:
+            found.append((now, Item("workspace", str(folder), False, f"stays: {trouble}", run_id=folder.name)))
+        for place in places:
             run = runs.get_run(context.store, folder.name)
             ended = _ended(run, folder)
             if run is None or ended is None:
@@ -176,7 +179,7 @@ def _files(context: Context) -> list[Item]:
     items, limit = [], context.clock.now() - context.settings.retention.run_days * DAY
     for folder in _run_dirs(context):
         ended = _ended(runs.get_run(context.store, folder.name), folder)
-        if ended is not None and ended < limit and not left(context.mirror, folder):
+        if ended is not None and ended < limit and _left(context, folder) == ([], ""):
             items.append(Item("files", str(folder), True, f"its run ended {ended:%Y-%m-%d} UTC", run_id=folder.name))
     return items
 
@@ -268,6 +271,14 @@ def _run_dirs(context: Context) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _left(context: Context, folder: Path) -> tuple[list[Workspace], str]:
+    """The workspaces of a run, or why they are not known."""
+    try:
+        return left(context.mirror, folder), ""
+    except GitError as error:
+        return [], str(error)
 
 
 def _ended(run: Run | None, folder: Path) -> datetime | None:

@@ -266,7 +266,11 @@ def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
     minutes, now = context.settings.retention.every_minutes, context.clock.now().timestamp()
     if not minutes or (memory.cleaning is not None and not memory.cleaning.done()):
         return
-    if now - cleaned_at(context) < minutes * 60:
+    try:
+        if now - cleaned_at(context) < minutes * 60:
+            return
+    except OSError as error:
+        print(f"agentd: clean-up: {error}", file=sys.stderr, flush=True)
         return
 
     async def act() -> None:

@@ -174,6 +174,15 @@ def test_a_size_that_a_full_disk_kept_from_being_noted_keeps_nothing(
     assert workspaces(here) == []
 
 
+def test_a_record_that_nobody_can_read_keeps_one_workspace_and_no_more(here: Installation) -> None:
+    kept, other = (blocked(here, SOON)["run_id"] for _ in range(2))
+    (here.folder / ".agentd" / "state" / "runs" / kept / "workspace.json").write_text("")
+    items = {item["run_id"]: item for item in clean(here, check=1)}
+    assert "cannot be read" in items[kept]["why"] and not items[kept]["goes"]
+    assert items[other]["goes"]
+    assert [path.name for path in workspaces(here)] == [".issue-1.run", "issue-1"]
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_branch_goes_only_at_the_commit_that_was_merged(here: Installation, hub: PracticeGitHub, moved: bool) -> None:
     here.configure(SOON)
