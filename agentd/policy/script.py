@@ -18,13 +18,19 @@ class Word:
     dynamic: bool = False
     """has an expansion whose value nobody knows yet"""
     splits: bool = False
-    """dynamic and not quoted, so that it may become several words or none"""
+    """dynamic and not quoted, or `"$@"`, so that it may become several words or none"""
     pattern: bool = False
     """has an unquoted glob, brace or leading tilde: the shell replaces it"""
 
     @property
     def is_static(self) -> bool:
         return not self.dynamic and not self.pattern
+
+    @property
+    def may_be_option(self) -> bool:
+        """Whether an option may come of it although none stands there: several words, or a dash at its start."""
+        by_expansion = self.splits or (self.dynamic and self.text in ("", "-"))
+        return by_expansion or (self.pattern and self.text.startswith(("*", "?", "[", "{", "-")))
 
     def __str__(self) -> str:
         return f"{self.text}…" if self.dynamic else self.text

@@ -93,6 +93,7 @@ def _expansion(part: Node, text: _Text, statements: Statements) -> None:
         known(part, "Op", "Stmts")
         statements(part.get("Stmts"))
     elif kind == "ParamExp":
+        text.splits = text.splits or _is_list([part])
         _parameter(part, statements)
     elif kind == "ArithmExp":
         raise Refused("arithmetic $((...)) may run what stands in a subscript; it is not allowed")
@@ -114,6 +115,20 @@ def _parameter(part: Node, statements: Statements) -> None:
             raise Refused(f"${{{name}{operation['Op']}...}} may run or change something; use ${{{name}:-default}}")
         if operation.get("Word"):
             read_word(operation["Word"], statements)
+
+
+def _is_list(parts: list[Node]) -> bool:
+    """Whether `$@` is in an expansion: in quotes too it becomes a word for each argument of the shell."""
+    for part in parts:
+        if part["Type"] == "ParamExp":
+            if part["Param"]["Value"] == "@" and not part.get("Length"):
+                return True
+            inner = ((part.get("Exp") or {}).get("Word") or {}).get("Parts")
+        else:
+            inner = part.get("Parts")
+        if _is_list(inner or []):
+            return True
+    return False
 
 
 def _literal(part: Node) -> str:

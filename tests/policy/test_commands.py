@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -98,6 +100,8 @@ ALSO_ALLOWED = [
     *("echo done && true", "printf '%s\\n' a", "[ -f a ] && cat a", 'test -n "$HOME" || exit 1'),
     *("command -v node", "git commit -am 'x: y'", "git log --oneline -5 | head -3", "git diff HEAD~1 -- src"),
     *("git stash", "git add *.py", "git push origin HEAD", "git show HEAD:src/a.py | grep -n x"),
+    *("printf 'a: %s\\n' \"$x\"", 'printf "a: $x"', 'printf -- "$x"', '[ "$x" = "$y" ]', 'test ! -f "$x"', '[ "$x" ]'),
+    *('[ "$a" = b -a -n "$c" ] && [ "$#" -gt 0 ]', "[ -f ./*.lock ]", 'test "$x" != "$(cat y)"', "cp -- * x"),
     *("git log -S needle", "git checkout -- .", "git rebase main", "npm ci", "npm run build -- --watch"),
     *("pnpm --filter web test", "pnpm test:unit", "npx --yes prettier --check .", "npm i -D x"),
     *("cd src && npm test 2>&1 | tail -20", "mkdir -p a/b && touch a/b/c", "cp ../x/a .", "rm -f *.o"),
@@ -110,6 +114,14 @@ ALSO_ALLOWED = [
 
 def test_more_ways_round_are_closed() -> None:
     assert [c for c, verdict in zip(ALSO_REFUSED, verdicts(ALSO_REFUSED), strict=True) if verdict == "allow"] == []
+
+
+def test_no_variable_whose_value_bash_evaluates_can_be_set() -> None:
+    said = subprocess.run(["bash", "-c", "declare -pi"], capture_output=True, text=True, check=True).stdout
+    integers = re.findall(r"^declare -i (\w+)", said, re.MULTILINE)
+    assert {"HISTCMD", "RANDOM"} <= set(integers)
+    commands = [command for name in integers for command in (f"{name}=x; ls", f"for {name} in x; do ls; done")]
+    assert verdicts(commands) == ["deny"] * len(commands)
 
 
 def test_everyday_commands_are_allowed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from agentd.policy.allowlist import CommandRules
 from agentd.policy.script import Call, Refused
 
@@ -27,15 +29,22 @@ NEVER = (
 
 def check_test(call: Call, rules: CommandRules) -> None:
     """`test` and `[`: some operators evaluate array subscripts, and with them commands."""
-    for word in call.words[1:]:
+    for word, operand in zip_longest(call.words[1:], call.words[2:]):
         if word.text in ("-v", "-R") or "$(" in word.text or "`" in word.text or word.splits:
             raise Refused(f"{call.name}: '{word}' may be evaluated; quote expansions and use -f, -n, -z, = or -eq")
+        if not word.may_be_option:
+            continue
+        if word.pattern:
+            raise Refused(f"{call.name}: '{word}' may become operators; begin it with ./, or write it out")
+        # It may be -v, which evaluates the subscript in what follows: an operator has none, nor has "]".
+        if operand is not None and (not operand.is_static or "[" in operand.text):
+            raise Refused(f"{call.name}: '{word}' may be -v for '{operand}'; write the operator out: -n, -z, = or -eq")
 
 
 def check_printf(call: Call, rules: CommandRules) -> None:
     """`printf -v` assigns to a name that is evaluated."""
-    if len(call.words) > 1 and (call.words[1].text.startswith("-v") or call.words[1].splits):
-        raise Refused("printf -v is not allowed; print to standard output")
+    if len(call.words) > 1 and (call.words[1].text.startswith("-v") or call.words[1].may_be_option):
+        raise Refused("printf may be told -v NAME, which is not allowed; begin with a format: printf '%s' or printf --")
 
 
 def check_command(call: Call, rules: CommandRules) -> None:

@@ -6,6 +6,12 @@ from agentd.policy.allowlist import CommandRules
 from agentd.policy.paths import check_inside
 from agentd.policy.script import Call, Refused, Word
 
+_MOVERS = ("cp", "mv", "ln")
+"""They may be told a folder to write to, which is judged like an operand."""
+_VALUED = ("--target-directory", "--suffix", "--no-preserve", "--sparse")
+"""Long options of theirs whose value may be the next word. Then words cannot be told apart: `mv -S -- -t../x a` writes
+outside, and cp's last word is no longer where it writes to."""
+
 
 def check_writer(call: Call, rules: CommandRules) -> None:
     """Every operand must be inside the workspace or /tmp."""
@@ -39,19 +45,42 @@ def _operands(call: Call, rules: CommandRules) -> list[Word]:
         if not only_operands and text == "--":
             only_operands = True
         elif only_operands or not text.startswith("-") or text == "-":
+            if call.name in _MOVERS:
+                _check_mover_operand(call, word, only_operands)
             operands.append(word)
         elif not word.is_static:
             raise Refused(f"{call.name}: the option '{word}' is not known before it runs; write it out")
         elif text.startswith("--") and "=" in text:
             _check_value(call, rules, text.split("=", 1)[1], text)
-        elif not text.startswith("--") and "t" in text and call.name in ("cp", "mv", "ln"):
-            if value := text.split("t", 1)[1]:
-                _check_value(call, rules, value, text)
-            else:
-                raise Refused(f"{call.name} -t: write --target-directory=FOLDER, or the folder last")
-        elif text.startswith("--ta") and call.name in ("cp", "mv", "ln"):
-            raise Refused(f"{call.name} {text}: write --target-directory=FOLDER, or the folder last")
+        elif call.name in _MOVERS:
+            _check_mover(call, rules, text)
     return operands
+
+
+def _check_mover_operand(call: Call, word: Word, after_dashes: bool) -> None:
+    """What looks like an operand may be an option all the same."""
+    if after_dashes:
+        # The dashes may be the value of an option that a glob became.
+        becomes_option = word.text.startswith("-")
+    else:
+        # `*.py` becomes no option that takes the next word: none has a dot.
+        becomes_option = call.name == "cp" and word.may_be_option and ("." not in word.text or "{" in word.text)
+    if becomes_option:
+        raise Refused(f"{call.name}: '{word}' may become an option; begin it with ./")
+
+
+def _check_mover(call: Call, rules: CommandRules, option: str) -> None:
+    # coreutils completes abbreviations of long options.
+    if option.startswith("--"):
+        if full := next((each for each in _VALUED if each.startswith(option)), ""):
+            raise Refused(f"{call.name} {option}: write the value in the same word, {full}=VALUE")
+        return
+    letters, has_target, folder = option.partition("t")
+    if "S" in letters:
+        raise Refused(f"{call.name} {option}: write --suffix=SUFFIX")
+    if has_target and not folder:
+        raise Refused(f"{call.name} -t: write --target-directory=FOLDER, or the folder last")
+    _check_value(call, rules, folder, option)
 
 
 def _check_value(call: Call, rules: CommandRules, value: str, option: str) -> None:

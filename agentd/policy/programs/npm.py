@@ -121,7 +121,7 @@ def _operands(call: Call, words: tuple[Word, ...], *, everywhere: bool) -> list[
             continue
         if word.text == "--" and word.is_static:
             return operands + list(words[number + 1 :])
-        if word.splits or (word.dynamic and not word.text) or (word.pattern and word.text[:1] in "*?[{"):
+        if word.may_be_option:
             raise Refused(f"{call.name}: '{word}' may become an option; write it out")
         if not word.text.startswith("-"):
             operands.append(word)

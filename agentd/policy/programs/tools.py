@@ -40,7 +40,7 @@ def check(call: Call, rules: CommandRules) -> None:
 def check_unknown(call: Call, rules: CommandRules) -> None:
     """A listed program that nothing is known of: its arguments must be static, or quoted after a static start."""
     for word in call.words[1:]:
-        if word.splits or (word.dynamic and not word.text) or (word.pattern and word.text[:1] in "*?[{"):
+        if word.may_be_option:
             raise Refused(f"{call.name}: '{word}' may become an option; write it out, or begin it with ./")
 
 
