@@ -205,7 +205,10 @@ class _Judge:
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
                 question = json.loads(await reader.readuntil(b"\n"))
-            found = asked(question, self._reach.leads_to)
+            # Looks at files, as many as the question names.
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._thread, asked, question, self._reach.leads_to
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return Decision("deny", "tool", "", f"the tool call cannot be read ({type(error).__name__})")
         except asyncio.LimitOverrunError:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
-from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.sandbox.profile import HOME, WORKSPACE, SandboxSpec, is_within
 
 MOST_LINKS = 40
 """As the kernel: more of them lead nowhere."""
+MOST_PARTS = 512
+"""Of a path and of the links on its way, each of which is looked up by the whole of what is before it."""
 
 Shown = tuple[tuple[str, Path], ...]
 """Folders inside, and where each is outside; where two show the same folder the first one lies over the other."""
@@ -24,10 +26,18 @@ def shown_by(spec: SandboxSpec) -> Shown:
 
 
 def leads_to(path: str, shown: Shown) -> str:
-    """The absolute path inside that a path leads to; of what is not there, the rest as it is written."""
-    at, rest, links = "/", _parts(path), 0
+    """The absolute path inside that a path leads to; of what is not there, the rest as it is written.
+
+    Raises ValueError for a path that is too long to be looked up, or has more than MOST_PARTS.
+    """
+    at, links, walked = "/", 0, 0
+    rest = _parts(path)
+    rest.reverse()
     while rest:
-        part = rest.pop(0)
+        walked += 1
+        if walked > MOST_PARTS:
+            raise ValueError(f"the path has more than {MOST_PARTS} parts")
+        part = rest.pop()
         if part == "..":
             at = posixpath.dirname(at)
             continue
@@ -37,7 +47,7 @@ def leads_to(path: str, shown: Shown) -> str:
             at = here
             continue
         links += 1
-        rest = _parts(target) + rest
+        rest += reversed(_parts(target))
         at = "/" if target.startswith("/") else at
     return at
 
@@ -49,14 +59,17 @@ def _parts(path: str) -> list[str]:
 def _link(path: str, shown: Shown) -> str | None:
     for outside in _outside(path, shown):
         try:
-            return str(outside.readlink())
-        except OSError:
+            return str(Path(outside).readlink())
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                # Outside it may be longer than inside, where a link could be at its end.
+                raise ValueError("the path is too long") from None
             if os.path.lexists(outside):
                 return None  # it is no link, and nothing that lies below it counts
     return None
 
 
-def _outside(path: str, shown: Shown) -> Sequence[Path]:
+def _outside(path: str, shown: Shown) -> list[str]:
     inner = max((len(folder) for folder, _ in shown if is_within(path, folder)), default=0)
     places = [(folder, place) for folder, place in shown if len(folder) == inner and is_within(path, folder)]
-    return [place / posixpath.relpath(path, folder) for folder, place in places if path != folder]
+    return [f"{place}{path.removeprefix(folder.rstrip('/'))}" for folder, place in places if path != folder]

@@ -20,6 +20,10 @@ PATH_FIELDS = ("file_path", "notebook_path", "path")
 PATCH_FIELDS = ("input", "patch", "command")
 PATCH_LINES = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
 """Where a text for apply_patch names what it writes."""
+MOST_PATHS = 1000
+"""Of one call; each is looked up."""
+MOST_PATH_BYTES = 4096
+"""PATH_MAX: the kernel takes no longer one."""
 
 
 class Asked(NamedTuple):
@@ -92,6 +96,10 @@ def _written(given: dict[str, Any]) -> list[str]:
 
 
 def _paths(named: list[str], folder: str | None, leads_to: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
-    """Each absolute, and where it leads. Raises TypeError, AttributeError."""
+    """Each absolute, and where it leads. Raises TypeError, AttributeError, and ValueError for more than may be."""
+    if len(named) > MOST_PATHS:
+        raise ValueError(f"more than {MOST_PATHS} paths")
     absolute = [posixpath.join(folder or WORKSPACE, path.strip()) for path in named]
+    if any(len(path.encode(errors="surrogatepass")) > MOST_PATH_BYTES for path in absolute):
+        raise ValueError(f"a path of more than {MOST_PATH_BYTES} bytes")
     return tuple((posixpath.normpath(path), leads_to(path)) for path in absolute)

@@ -24,10 +24,11 @@ import pytest
 from agentd.errors import ConfigurationError
 from agentd.policy.allowlist import CommandRules
 from agentd.sandbox import policy_hook
-from agentd.sandbox.doors import Doors, Reach, open_doors, python_inside
+from agentd.sandbox.doors import WITHOUT_POLICY, Doors, Reach, open_doors, python_inside
 from agentd.sandbox.launch import Contained, start
 from agentd.sandbox.profile import SandboxSpec
 from agentd.sandbox.proxy import Decision
+from agentd.sandbox.tool_calls import MOST_PATH_BYTES, MOST_PATHS
 
 PYTHON, PYTHON_MOUNTS = python_inside()
 RULES = CommandRules(frozenset(["ls", "cat", "git"]))
@@ -395,6 +396,11 @@ CALLS: list[tuple[dict[str, Any], str, str, str]] = [
     (call("Write", file_path=7), "deny", "tool", "cannot be read"),
     (call("apply_patch", input=PATCH.format("b.py")), "allow", "tool", "/workspace/a.py /workspace/b.py"),
     (call("apply_patch", command=["apply_patch", PATCH.format("/etc/b")]), "deny", "tool", "/etc/b"),
+    (call("Write", file_path="a" * (MOST_PATH_BYTES - len("/workspace/"))), "allow", "tool", "/workspace/aaa"),
+    (call("Write", file_path="a" * MOST_PATH_BYTES), "deny", "tool", "cannot be read"),
+    (call("Read", file_path="a", cwd="/" + "é" * (MOST_PATH_BYTES // 2)), "deny", "tool", "cannot be read"),
+    (call("apply_patch", input="*** Delete File: a\n" * MOST_PATHS), "allow", "tool", "/workspace/a"),
+    (call("apply_patch", input="*** Delete File: a\n" * (MOST_PATHS + 1)), "deny", "tool", "cannot be read"),
     ({"tool_name": "Bash"}, "deny", "tool", "cannot be read"),
     ({"tool_name": ["Bash"], "tool_input": {}}, "deny", "tool", "cannot be read"),
     ({"tool_name": "Write", "tool_input": "/etc/x"}, "deny", "tool", "cannot be read"),
@@ -445,6 +451,20 @@ async def test_questions_at_the_same_time_are_all_answered(rig: Rig) -> None:
         lines = [json.dumps(call("Bash", command=f"{name} {at}")).encode() for at in range(10) for name in ("ls", "no")]
         answers = await asyncio.gather(*(asked(rig.folder, line + b"\n") for line in lines))
     assert [answer["verdict"] for answer in answers] == ["allow", "deny"] * 10
+
+
+async def test_whoever_looks_up_a_path_keeps_nobody_waiting(rig: Rig) -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    def slow(path: str) -> str:
+        begun.set()
+        return path if released.wait(3) else "/late"
+
+    async with rig.doors(Reach(gates=WITHOUT_POLICY, leads_to=slow)):
+        asking = asyncio.create_task(asked(rig.folder, json.dumps(call("Write", file_path="a")).encode() + b"\n"))
+        assert await asyncio.to_thread(begun.wait, 10)
+        released.set()
+        assert (await asking)["verdict"] == "allow"
 
 
 async def test_the_hook_asks_from_inside(rig: Rig) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from agentd.sandbox.paths import Shown, leads_to, shown_by
+from agentd.sandbox.paths import MOST_PARTS, Shown, leads_to, shown_by
 from agentd.sandbox.profile import Lower, Mount, SandboxSpec
 
 
@@ -64,3 +65,30 @@ def test_a_path_leads_where_it_would_inside(shown: Shown, path: str, real: str) 
 
 def test_links_that_go_round_lead_nowhere_and_end(shown: Shown) -> None:
     assert leads_to("/workspace/one/x", shown).startswith("/workspace/")
+
+
+def test_a_path_that_takes_too_long_to_follow_is_none(shown: Shown) -> None:
+    outside = shown[0][1]
+    (outside / "many").symlink_to("src/../" * (MOST_PARTS // 4) + "src")
+    assert leads_to("/workspace/many", shown) == "/workspace/src"
+    for path in ("/workspace/many/../many", "/workspace" + "/a" * MOST_PARTS, "/workspace/" + "a" * 256):
+        with pytest.raises(ValueError, match=r"parts|too long"):
+            leads_to(path, shown)
+
+
+def test_a_link_at_the_end_of_a_path_that_is_too_long_outside_is_not_passed_over(tmp_path: Path) -> None:
+    deep = "/".join(["d" * 200] * 20)
+    workspace = tmp_path / ("w" * 100)
+    workspace.mkdir()
+    at = os.open(workspace, os.O_RDONLY)
+    for part in deep.split("/"):
+        os.mkdir(part, dir_fd=at)
+        below = os.open(part, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.symlink("/etc", "l", dir_fd=at)
+    os.close(at)
+    path = f"/w/{deep}/l"
+    assert len(path) < 4096 < len(f"{workspace}/{deep}/l")
+    with pytest.raises(ValueError, match="too long"):
+        leads_to(path, (("/w", workspace),))
