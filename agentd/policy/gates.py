@@ -5,6 +5,7 @@ What a gate is told of files and meters was looked up before: a path comes with 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -117,9 +118,9 @@ def over_budget(gates: Gates, meters: RunMeters, scope: str) -> Verdict | None:
     return _verdict("loop_budget", found, gates, scope) if found else None
 
 
-def repeat_key(call: ToolCall) -> tuple[str, str]:
-    """What calls are the same by: the tool and its arguments, in any order of their keys."""
-    return call.tool, canonical_json(call.arguments)
+def repeat_key(call: ToolCall) -> str:
+    """What calls are the same by: the sha256 of the tool and its arguments, in any order of their keys."""
+    return hashlib.sha256(canonical_json([call.tool, call.arguments]).encode(errors="surrogatepass")).hexdigest()
 
 
 class Objection(NamedTuple):

@@ -74,7 +74,7 @@ class Context:
     broken: list[str] = field(default_factory=list)
     """why this process must end: a run could not be recorded any more, so it can only go on in the next one"""
 
-    repeats: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    repeats: dict[str, Counter[str]] = field(default_factory=dict)
     """by run, how often each tool call was asked for in this process"""
     gateways: dict[str, Gateway] = field(default_factory=dict)
     """model gateways of this process, by what profiles themselves say of their services; see gateway_for"""

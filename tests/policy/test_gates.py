@@ -177,3 +177,8 @@ def test_a_call_is_the_same_in_whatever_order_its_arguments_stand(given_: dict[s
     assert repeat_key(ToolCall("t", given_)) == repeat_key(ToolCall("t", turned)) != repeat_key(ToolCall("u", given_))
     if given_ != other:
         assert given_ == other or repeat_key(ToolCall("t", {"x": given_})) != repeat_key(ToolCall("t", {"y": other}))
+
+
+def test_what_is_kept_of_a_call_is_short_whatever_it_says() -> None:
+    keys = {repeat_key(ToolCall(tool, {"text": text})) for tool in ("t", "t" * 9999) for text in ("a" * 9999, "\ud83d")}
+    assert len(keys) == 4 and {len(key) for key in keys} == {64}
