@@ -65,8 +65,7 @@ def read_request(dialect: Dialect, raw: bytes, extra: Mapping[str, Any]) -> Aske
         if not isinstance(options, Mapping) or options.get("include_usage") is not True:
             kept = options if isinstance(options, Mapping) else {}
             body, changed = {**body, "stream_options": {**kept, "include_usage": True}}, True
-    encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() if changed else raw
-    return Asked(encoded, model_of(body), is_stream, _max_output(dialect, body))
+    return Asked(_encoded(body) if changed else raw, model_of(body), is_stream, _max_output(dialect, body))
 
 
 def model_of(body: Mapping[str, Any]) -> str:
@@ -127,6 +126,14 @@ def _max_output(dialect: Dialect, body: Mapping[str, Any]) -> int | None:
         return None
     choices = body.get("n") if dialect == "chat" and _is_count(body.get("n")) else 1
     return min(int(found) * max(1, int(choices or 1)), MOST_OUTPUT_TOKENS)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # Half of a character, where an agent cut a text: in JSON only its escape can say it.
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _is_count(value: object) -> bool:

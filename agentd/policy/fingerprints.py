@@ -34,7 +34,7 @@ def normalised_output(text: str) -> str:
 
 def fingerprint(*parts: str) -> str:
     """16 hex digits of the sha256 of the parts, told apart."""
-    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def history_of(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:

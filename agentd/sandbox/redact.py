@@ -149,8 +149,13 @@ def masked(secret: bytes) -> str:
 def redact(text: str, values: Iterable[str] = ()) -> str:
     """A whole text without secrets."""
     redactor = Redactor(values)
-    data = redactor.feed(text.encode(errors="surrogateescape")) + redactor.flush()
-    return data.decode(errors="surrogateescape")
+    errors = "surrogateescape"  # what was read from bytes becomes those bytes again
+    try:
+        data = text.encode(errors=errors)
+    except UnicodeEncodeError:
+        errors = "surrogatepass"  # half of a character, as JSON may say it and a cut leaves it
+        data = text.encode(errors=errors)
+    return (redactor.feed(data) + redactor.flush()).decode(errors=errors)
 
 
 def _variants(values: Iterable[str]) -> tuple[bytes, ...]:
@@ -158,7 +163,18 @@ def _variants(values: Iterable[str]) -> tuple[bytes, ...]:
     found: set[bytes] = set()
     for value in values:
         for line in value.splitlines():
-            plain = line.strip().encode()
-            if len(plain) >= SHORTEST:
-                found |= {plain, base64.b64encode(plain).rstrip(b"=")}
+            for plain in _encoded(line.strip()):
+                if len(plain) >= SHORTEST:
+                    found |= {plain, base64.b64encode(plain).rstrip(b"=")}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _encoded(value: str) -> set[bytes]:
+    """The bytes that a value may stand as: several where it is not UTF-8, as a variable of the environment may be."""
+    found = {value.encode(errors="surrogatepass")}
+    try:
+        raw = value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return found
+    # As a program prints it, and as that is read where bytes that are no text are replaced.
+    return found | {raw, raw.decode(errors="replace").encode()}

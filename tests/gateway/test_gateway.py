@@ -317,6 +317,16 @@ async def test_extras_are_merged_over_the_request_and_recorded(store: Store, mod
     assert spending.calls_of(store)[0].extra_hash == digest
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_half_a_character_passes_where_the_request_is_changed(store: Store, dialect: str) -> None:
+    body = request_body(dialect, stream=True, metadata={"cut": "\ud83d", "whole": "é"})
+    with serving(json_answer({})) as service:
+        async with a_run(store, inference(service.url), grant=replace(GRANT, request_extra={"seed": 7})) as run:
+            status, _, _ = await run.ask(PATHS[dialect], json.dumps(body).encode())
+    more = {"stream_options": {"include_usage": True}} if dialect == "chat" else {}
+    assert (status, [json.loads(sent) for _, _, sent in service.requests]) == (200, [{**body, "seed": 7, **more}])
+
+
 async def test_the_gateway_says_that_it_lives_and_a_closed_one_opens_nothing(
     store: Store, model: ScriptedModel
 ) -> None:

@@ -47,7 +47,10 @@ def test_what_tells_failures_apart_stays(one: str, other: str) -> None:
 
 def test_parts_of_a_fingerprint_do_not_run_together() -> None:
     assert fingerprint("a", "b") != fingerprint("ab") != fingerprint("a\n", "b")
-    assert len(fingerprint("\udcff")) == 16
+
+
+def test_half_a_character_has_a_fingerprint_too() -> None:
+    assert len({fingerprint(text) for text in ("\udcff", "\ud83d", "\ude00", "?", "")}) == 5
 
 
 def rounds(*pairs: tuple[str, str], verified: bool = True) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -71,6 +72,31 @@ def test_the_result_does_not_depend_on_where_the_stream_is_cut(parts: list[str],
         at += size
     assert b"".join([*pieces, redactor.flush()]) == expected
     assert not any(secret.encode() in expected for secret in (*SHAPES.values(), KEY[40:90]))
+
+
+FROM_ENVIRONMENT = os.fsdecode(b"p\xe4ssw\xf6rd-of-this-test")
+"""Not UTF-8, which no variable of the environment has to be."""
+
+
+@pytest.mark.parametrize(
+    "around", ["plain", "half a character \ud83d", "a byte that is no text \udcff", "\ud83d\udcff"]
+)
+@pytest.mark.parametrize("value", [VALUE, FROM_ENVIRONMENT, "half-a-secret-\ud83d"])
+def test_text_that_is_no_unicode_keeps_what_it_says_and_loses_its_secrets(value: str, around: str) -> None:
+    assert redact(f"{around} {value} {around}\n", [value]) == f"{around} {MARK.decode()} {around}\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        os.fsencode(FROM_ENVIRONMENT),
+        os.fsencode(FROM_ENVIRONMENT).decode(errors="replace").encode(),
+        base64.b64encode(os.fsencode(FROM_ENVIRONMENT)).rstrip(b"="),
+    ],
+)
+def test_a_secret_that_is_not_utf_8_is_found_in_what_a_program_prints(said: bytes) -> None:
+    redactor = Redactor([FROM_ENVIRONMENT])
+    assert redactor.feed(b"before " + said + b" after\n") + redactor.flush() == b"before " + MARK + b" after\n"
 
 
 def test_a_secret_of_several_lines_goes_line_by_line() -> None:
