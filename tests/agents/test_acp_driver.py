@@ -224,6 +224,13 @@ def test_files_in_the_workspace_are_read_and_written(stage: Stage) -> None:
     assert (stage.workspace / "new/deep/b.txt").read_text() == "bee"
 
 
+def test_a_text_that_no_file_can_hold_leaves_the_file_as_it_was(stage: Stage) -> None:
+    (stage.workspace / "a.txt").write_text("one\n")
+    stage.run({"fs": ["fs/write_text_file", {"path": "a.txt", "content": "1 \ud83d"}]}, {"say": "ok"}, END)
+    [answer] = [message for message in stage.received if str(message.get("id")).startswith("agent-")]
+    assert "error" in answer and (stage.workspace / "a.txt").read_text() == "one\n"
+
+
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "out", "folder/secret", "a/../../secret"])
 @pytest.mark.parametrize("method", ["fs/read_text_file", "fs/write_text_file"])
 def test_no_file_outside_the_workspace_is_read_or_written(stage: Stage, method: str, path: str) -> None:

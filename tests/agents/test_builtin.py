@@ -27,6 +27,22 @@ from agentd.sandbox.doors import Reach, open_doors
 from tests.agents.builtin_rig import DIALECTS, REPORT, Rig, call
 
 
+def test_a_text_that_no_file_can_hold_leaves_the_file_as_it_was(either: Rig) -> None:
+    before = (either.workspace / "a.txt").read_bytes()
+    events, outcome = either.run(
+        [
+            call("write_file", path="a.txt", content="1 \ud83d"),
+            call("edit_file", path="a.txt", old="one", new="\ud83d"),
+            call("write_file", path="\ud83d", content="x"),
+            REPORT,
+        ]
+    )
+    results = [event for event in events if isinstance(event, Result)][:3]
+    assert [result.ok for result in results] == [False] * 3 and outcome.kind == "success"
+    assert all("half of a character, '\\ud83d'" in result.output for result in results[:2])
+    assert (either.workspace / "a.txt").read_bytes() == before
+
+
 def test_it_edits_files_and_reports(either: Rig) -> None:
     events, outcome = either.run(
         [

@@ -27,12 +27,17 @@ def read_text(workspace: str, path: str, first: int = 1, limit: int | None = Non
 
 
 def write_text(workspace: str, path: str, text: str) -> None:
-    """Replace a file's content, or make it and the folders above it. Raises Outside, OSError."""
+    """Replace a file's content, or make it and the folders above it.
+
+    Raises Outside, OSError, and UnicodeEncodeError for what no file can hold.
+    """
+    # Before the file is opened, which empties it.
+    data = text.encode(errors="surrogateescape")
     with ExitStack() as stack:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
         descriptor = _opened(stack, workspace, path, flags, make_folders=True)
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(text.encode(errors="surrogateescape"))
+            file.write(data)
 
 
 def _opened(stack: ExitStack, workspace: str, path: str, flags: int, make_folders: bool = False) -> int:

@@ -100,7 +100,7 @@ async def use(name: str, given: Mapping[str, Any], folder: Path) -> Done:
         return await _USES[name](given, folder)
     except Unable as problem:
         return Done(str(problem), ok=False)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in a path
+    except (OSError, ValueError) as problem:  # ValueError: a NUL or half of a character in a path
         return Done(f"{type(problem).__name__}: {problem}", ok=False)
 
 
@@ -120,9 +120,9 @@ async def _read(given: Mapping[str, Any], folder: Path) -> Done:
 
 
 async def _write(given: Mapping[str, Any], folder: Path) -> Done:
-    path = folder / given["path"]
+    path, data = folder / given["path"], _data(given["content"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(given["content"], encoding="utf-8", newline="")
+    path.write_bytes(data)
     return Done(f"wrote {len(given['content'])} characters to {given['path']}")
 
 
@@ -133,7 +133,7 @@ async def _edit(given: Mapping[str, Any], folder: Path) -> Done:
     if count != 1:
         there = "is not in it" if count == 0 else f"stands in it {count} times"
         raise Unable(f"{given['path']}: the old text {there}; it must stand there exactly once. Nothing was changed.")
-    path.write_text(text.replace(given["old"], given["new"]), encoding="utf-8", newline="")
+    path.write_bytes(_data(text.replace(given["old"], given["new"])))
     return Done(f"edited {given['path']}")
 
 
@@ -154,6 +154,17 @@ def _text(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise Unable(f"{path}: is not text in UTF-8") from None
+
+
+def _data(text: str) -> bytes:
+    """The bytes of a text; had before its file is opened, which empties it."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])
+        raise Unable(
+            f"the text has half of a character, {half}, which no file can hold. Nothing was changed."
+        ) from None
 
 
 _USES: dict[str, Callable[[Mapping[str, Any], Path], Awaitable[Done]]] = {
