@@ -11,6 +11,8 @@ from agentd.policy.gates import Need, ToolCall
 from agentd.sandbox.profile import WORKSPACE
 
 SHELL_TOOLS = frozenset(["Bash", "shell", "exec_command", "execute", "run_shell_command"])
+SHELLS = frozenset(f"{folder}{name}" for folder in ("", "/bin/", "/usr/bin/") for name in ("bash", "sh"))
+"""Of a program elsewhere that has such a name nobody knows what it does with its text."""
 WRITE_TOOLS = frozenset(["Write", "Edit", "MultiEdit", "NotebookEdit", "apply_patch", "write_file", "edit_file"])
 READ_TOOLS = frozenset(
     ["Read", "Glob", "Grep", "LS", "NotebookRead", "read_file", "list_files", "TodoRead", "TodoWrite", "report"]
@@ -76,7 +78,7 @@ def _command(given: dict[str, Any]) -> str:
     words = [word for word in command if isinstance(word, str)]
     if not words or len(words) != len(command):
         raise TypeError("a command is a text or a list of words")
-    if len(words) == 3 and posixpath.basename(words[0]) in ("bash", "sh") and words[1] in ("-c", "-lc"):
+    if len(words) == 3 and words[0] in SHELLS and words[1] in ("-c", "-lc"):
         return words[2]
     return shlex.join(words)
 

@@ -132,7 +132,9 @@ def test_everyday_commands_are_allowed() -> None:
 
 def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
     rules = CommandRules(
-        CommandRules().allowed | {"xargs", "find", "tar", "sed", "env", "timeout", "make", "eval", "awk"}
+        CommandRules().allowed
+        | {"xargs", "find", "tar", "sed", "env", "timeout", "make", "eval", "awk", "gawk", "mawk", "chmod", "pnpx"}
+        | {"python", "nice", "time", "stdbuf", "sort"}
     )
     allowed = [
         "ls | xargs cat",
@@ -141,6 +143,14 @@ def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
         "sed --sandbox -n 1p a",
         "timeout 5 ls",
         "make all",
+        *(
+            "ls | xargs -0rn 1 -P4 cat",
+            "xargs -I '{}' --max-args=1 cat {}",
+            "xargs -0 -- cat",
+            "xargs -n1 printf '%s\\n'",
+        ),
+        *("timeout --preserve-status -k 5 -sKILL 10 ls", "timeout --signal=INT 5s ls", "nice -n 5 ls", "nice -5 ls"),
+        *("stdbuf -oL ls", "env -i ls", "sed --sandbox -i s/a/b/ f", 'find . -newer "./$x"'),
     ]
     refused = [
         *(
@@ -153,6 +163,12 @@ def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
         ),
         *("tar --to-comm=./e -xf a", "sed 's/a/b/e' a", "env X=1 ls", "env -S ls", "timeout 5 curl", "eval ls"),
         *("awk 'BEGIN{system(\"x\")}'", "xargs -a f git add", "make $X", "tar cIf ./e a.tar b"),
+        *("sed -e '1e touch p' f -- --sandbox", "sed --sandb -e '1e touch p' f", "sed -n --sandbox 1p f"),
+        *("xargs --process-slot-var cat touch p", "xargs --arg-file ls id", "xargs -ra ls curl x", "xargs -rI ls curl"),
+        *("xargs --process-slot-var=LD_LIBRARY_PATH ls", "xargs -0 -- curl", "timeout --kill-after ls curl 5"),
+        *("nice --adjustment ls curl", "stdbuf --output ls curl"),
+        *("xargs gawk 'BEGIN{system(\"id\")}'", "xargs mawk x", "xargs python x.py", "xargs pnpx x", "xargs chmod 777"),
+        *('x=te; find . "-dele$x"', "find . -d{elete,epth}", 'x=put=y; sort "--out$x" f'),
     ]
     assert verdicts(allowed, rules) == ["allow"] * len(allowed)
     assert [c for c, verdict in zip(refused, verdicts(refused, rules), strict=True) if verdict == "allow"] == []

@@ -17,6 +17,14 @@ Check = Callable[[Call, CommandRules], Scripts | None]
 _FREE = ("ls", "cat", "head", "tail", "grep", "pwd", "which", "wc", "echo", "true", "false", ":", "exit")
 """They only read or print, whatever they are told."""
 
+_STARTED = (*_FREE, "printf", "test", "[")
+"""Launchers may start them: as programs, printf and test evaluate nothing."""
+
+
+def _check_launcher(call: Call, rules: CommandRules) -> None:
+    launchers.check(call, rules, TABLE.keys() - set(_STARTED))
+
+
 TABLE: dict[str, Check] = {
     **dict.fromkeys(("bash", "sh", "dash"), shells.check),
     "git": git.check,
@@ -29,7 +37,7 @@ TABLE: dict[str, Check] = {
     "cp": files.check_copy,
     "cd": files.check_cd,
     **dict.fromkeys(("find", "tar", "sed", "awk", "gawk", "mawk", "sort", "rg"), tools.check),
-    **dict.fromkeys(("xargs", "env", "nohup", "timeout", "nice", "time", "stdbuf", "setsid"), launchers.check),
+    **dict.fromkeys(launchers.NAMES, _check_launcher),
     **dict.fromkeys(("test", "["), builtins.check_test),
     "printf": builtins.check_printf,
     "command": builtins.check_command,

@@ -123,5 +123,7 @@ def _check_config(words: list[str]) -> None:
         raise Refused("git config may only read, or set user.name and user.email of this repository")
     if operands[:1] in (["get"], ["list"]) or options & _READING:
         return
+    if operands[:1] == ["edit"]:
+        raise Refused("git config edit opens an editor; only user.name and user.email may be set")
     if len(operands) > 1 and not re.fullmatch(r"user\.(name|email)", operands[0], re.IGNORECASE):
         raise Refused(f"git config {operands[0]}: settings can name programs; only user.name and user.email may be set")

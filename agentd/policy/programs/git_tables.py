@@ -77,9 +77,15 @@ SAFE_CONFIG = re.compile(
 
 
 def _commit(words: list[str]) -> bool:
-    said = ("--message", "--file", "--no-edit", "--reuse-message", "--fixup", "--dry-run", "--porcelain", "--short")
+    said = ("--message", "--file", "--no-edit", "--reuse-message", "--dry-run", "--porcelain", "--short")
     long = any(word.split("=")[0] in said for word in words)
-    return long or any(re.match(r"-[a-zA-Z]*[mFC]", word) for word in words)
+    for word, after in zip(words, [*words[1:], ""], strict=False):
+        option, has_value, value = word.partition("=")
+        fixed = value if has_value else after
+        # To amend or reword another commit is to be asked for its new message.
+        long = long or (option == "--fixup" and fixed != "" and not fixed.startswith(("amend:", "reword:")))
+    # -u takes the rest of the word.
+    return long or any(re.match(r"-[a-tv-zA-Z]*[mFC]", word) for word in words)
 
 
 def _tag(words: list[str]) -> bool:

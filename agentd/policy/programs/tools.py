@@ -22,6 +22,8 @@ def check(call: Call, rules: CommandRules) -> None:
     """find, tar, sed, awk, sort, rg."""
     check_unknown(call, rules)
     words = [word.text for word in call.words[1:]]
+    if unknown := next((word for word in call.words[1:] if _is_unknown_option(word)), None):
+        raise Refused(f"{call.name}: the option '{unknown}' is not known before it runs; write it out")
     for word in words:
         option = word.split("=")[0]
         long = any(len(option) > 3 and name.startswith(option) for name in _LONG.get(call.name, ()))
@@ -31,8 +33,9 @@ def check(call: Call, rules: CommandRules) -> None:
             raise Refused(f"{call.name} {word} may run or write something; use the long options")
     if call.name == "tar" and words and not words[0].startswith("-") and set(words[0]) & set("IF"):
         raise Refused(f"tar {words[0]} may run something; use the long options")
-    if call.name == "sed" and "--sandbox" not in words:
-        raise Refused("sed scripts can run commands and write files; add --sandbox")
+    # Elsewhere it could be the value of another option, or a file.
+    if call.name == "sed" and words[:1] != ["--sandbox"]:
+        raise Refused("sed scripts can run commands and write files; begin with sed --sandbox")
     if call.name.endswith("awk"):
         _check_awk(call.words[1:])
 
@@ -42,6 +45,10 @@ def check_unknown(call: Call, rules: CommandRules) -> None:
     for word in call.words[1:]:
         if word.may_be_option:
             raise Refused(f"{call.name}: '{word}' may become an option; write it out, or begin it with ./")
+
+
+def _is_unknown_option(word: Word) -> bool:
+    return not word.is_static and word.text.startswith("-") and "=" not in word.text
 
 
 def _check_awk(words: tuple[Word, ...]) -> None:
