@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import subprocess
 import time
+
+from agentd.sandbox.disk_scan import DiskScan
 
 LOOK_SECONDS = 0.25
 """Between two looks at what a sandbox uses."""
@@ -13,7 +13,6 @@ SCAN_SECONDS = 0.01
 """How long a look counts what is on the disk; then it goes on at the next look."""
 MIN_FREE_BYTES = 256 << 20
 """A program in a sandbox is ended when less is left on the disk of its workspace, whoever took it."""
-DU_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 UNITS = {
@@ -93,59 +92,10 @@ class Samples:
         return exceeded(self.used, self.limits)
 
 
-class DiskScan:
-    """Bytes on disk in the folders, counted a little at a time: who counts must hear other things meanwhile.
-
-    Symlinks are not followed; what vanishes, or cannot be read, is not counted.
-    """
-
-    def __init__(self, folders: list[str]) -> None:
-        self.folders = folders
-        self.waiting = list(folders)
-        self.partial = 0
-        self.whole: int | None = None
-        """of the last count that came to its end"""
-
-    def advance(self, seconds: float) -> int | None:
-        """Count for so long at most. What is there at least; None before the first count has come to its end."""
-        until = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < until:
-            self._count(self.waiting.pop())
-        if not self.waiting:
-            self.whole, self.partial, self.waiting = self.partial, 0, list(self.folders)
-        return max(self.whole, self.partial) if self.whole is not None else None
-
-    def _count(self, folder: str) -> None:
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            self.waiting.append(entry.path)
-                        else:
-                            self.partial += entry.stat(follow_symlinks=False).st_blocks * 512
-                    except OSError:
-                        continue
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                self.partial, self.waiting = _deep_disk_usage(self.folders), []
-
-
 def free_bytes(folder: str) -> int:
     """What is left for ordinary users on the disk of a folder."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
-
-
-def _deep_disk_usage(folders: list[str]) -> int:
-    """The same by `du`, which walks by descriptors: paths of a tree can be made longer than any call takes."""
-    argv = ["du", "-s", "--block-size=1", "--", *folders]
-    environ = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, env=environ, timeout=DU_SECONDS)
-    except subprocess.TimeoutExpired:
-        return 0
-    return sum(int(line.split("\t")[0]) for line in done.stdout.splitlines() if line[:1].isdigit())
 
 
 def _read(path: str) -> bytes:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agentd.errors import ConfigurationError
+from agentd.sandbox.disk_scan import DiskScan
 from agentd.sandbox.launch import start
 from agentd.sandbox.probe import probe, problems
 from agentd.sandbox.profile import Mount, SandboxSpec, arguments, checked, merged
-from agentd.sandbox.sampling import DiskScan
 from agentd.sandbox.seccomp import filter_bytes
 
 
