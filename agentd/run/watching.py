@@ -44,11 +44,12 @@ class Reader:
         while not last:
             last = over.is_set()
             while self._has_more():
+                before = self.position
                 events = await asyncio.to_thread(self._read, last)
                 for event in events if self.desk.context.show else ():
                     assert self.desk.context.show is not None
                     self.desk.context.show(self.desk.run.run_id, event)
-                if not events:
+                if self.position == before:
                     break
             if self._unwritten:
                 await asyncio.to_thread(self._write)

@@ -214,3 +214,19 @@ async def test_a_store_that_is_away_for_a_while_takes_everything_later(
     over.set()
     await following
     assert tools(desk) == TOLD
+
+
+async def test_lines_that_are_no_events_hide_nothing_of_what_follows(desk: Desk, tmp_path: Path) -> None:
+    desk = of(desk, "claude")
+    quiet = json.dumps({"type": "system", "subtype": "status", "x": "y" * 1000}).encode() + b"\n"
+    (tmp_path / "out").write_bytes(quiet * (PIECE_BYTES // len(quiet) + 2) + SUCCESS)
+    reader = await read(desk, tmp_path / "out", recording.begin_turn(desk, "agent-0"))
+    assert reader.outcome(0, "").kind == "success"
+
+
+SUCCESS = b'{"type":"result","subtype":"success","is_error":false,"result":"ok"}\n'
+
+
+def of(desk: Desk, adapter: str) -> Desk:
+    """The same desk for an agent of another kind."""
+    return replace(desk, order=desk.order.model_copy(update={"profile": Profile(name="build", adapter=adapter)}))
