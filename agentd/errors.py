@@ -102,3 +102,7 @@ class ClaimLost(AgentdError):
 
 class StoreError(AgentdError):
     """The store cannot be read or written: corrupt, locked, newer than the program, or its disk is full."""
+
+
+class StoreRefused(StoreError):
+    """The store is there and does not take this value: written again it would be refused again."""

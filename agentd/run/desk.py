@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, GitError, RateLimited, StoreError, Unavailable
 from agentd.model import Decision, Profile, Run, Task, Verdict
+from agentd.plain import storable
 from agentd.policy.retry import RetryRules, outcome_of, wait_seconds
 from agentd.run.claim import Holding
 from agentd.run.context import Context, Order
@@ -51,13 +52,14 @@ class RunEnd(Exception):
         retry_at: datetime | None = None,
         verdict: Verdict | None = None,
     ) -> None:
+        reason = storable(reason)
         super().__init__(reason)
         self.state = state
         self.reason = reason
         self.rule = rule
         self.verdict = verdict
         self.cause = cause
-        self.detail = detail
+        self.detail = storable(detail)
         self.retry_at = retry_at
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class RunEnd(Exception):
             "cause": self.cause,
             "detail": self.detail,
             "retry_at": self.retry_at.isoformat() if self.retry_at else None,
-            "verdict": self.verdict.model_dump(mode="json") if self.verdict else None,
+            "verdict": storable(self.verdict.model_dump(mode="json")) if self.verdict else None,
         }
 
     @staticmethod

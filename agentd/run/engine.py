@@ -20,7 +20,7 @@ from agentd.errors import StoreError
 from agentd.run import workflow
 from agentd.run.context import Context
 from agentd.run.desk import open_desk
-from agentd.store.connection import explain
+from agentd.store.connection import explain, is_of_data
 
 VERSION_PREFIX = "agentd-run-"
 POLL_SECONDS = 0.5
@@ -78,7 +78,8 @@ def _translated() -> Iterator[None]:
 
 def _is_news(record: logging.LogRecord) -> bool:
     """A database that cannot be used is told once, in one line, where it stops the process."""
-    return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError | StoreError))
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, SQLAlchemyError | StoreError) or is_of_data(error)
 
 
 async def carry(context: Context, run_id: str) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
-from agentd.errors import ClaimLost, GitError, GitHubError, StoreError
+from agentd.errors import ClaimLost, GitError, GitHubError, StoreError, StoreRefused
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
+from agentd.plain import storable
 from agentd.run.claim import Abandoned, HeldElsewhere, claimed
 from agentd.run.context import Context
 from agentd.run.desk import Desk, RunEnd, hold_scope, open_desk
@@ -26,13 +27,16 @@ from agentd.run.recording import recorded_stage
 from agentd.run.stages import agent, finish, publish, start, sync, verify
 from agentd.states import ACTIVE, RunState
 from agentd.store import holds, runs
-from agentd.store.connection import explain
+from agentd.store.connection import explain, is_of_data
 
 CONTRACT_VERSION = "4"
 """Grows when the order or the results of the stages change, so that no run is replayed by a program that differs."""
 
 MOST_LOOKS = 3
 """How often one turn's work is verified because base or branch have moved; then it is published if it can be merged."""
+
+REFUSED = "inner_error"
+"""Rule of the end of a run that has something to write down which the store does not take."""
 
 Result = dict[str, Any]
 _process: list[Context] = []
@@ -61,6 +65,8 @@ async def run_task(_: str) -> Result:
     except ClaimLost as lost:
         raise Abandoned(str(lost)) from None
     except (StoreError, SQLAlchemyError) as error:
+        if is_of_data(error):
+            raise  # the engine writes this end down, and the run fails by it: the same would be refused for ever
         # Neither we nor the engine can write down an end.
         if not context.store.is_sqlite:
             raise Abandoned(str(error)) from None  # a database that comes back
@@ -125,7 +131,17 @@ async def _carry(desk: Desk) -> Result:
         pull = await _step("open_pull", publish.open_pull, desk, verified)
         return await _step("hand_over", publish.hand_over, desk, pull)
     except RunEnd as end:
+        return await _finish(desk, work, end)
+
+
+async def _finish(desk: Desk, work: Work, end: RunEnd) -> Result:
+    try:
         return await _step("finish", finish.finish, desk, work.place, end)
+    except RunEnd as refused:
+        if refused.rule != REFUSED:
+            raise
+        # What the end says of itself is not taken down; that it was not is an end that is.
+        return await _step("finish-refused", finish.finish, desk, work.place, refused)
 
 
 async def _agent_until_publishable(desk: Desk, work: Work, began: Result) -> tuple[Result, Result]:
@@ -189,7 +205,7 @@ async def _step(name: str, stage: Callable[..., Awaitable[Result]], desk: Desk, 
     async def act() -> Result:
         try:
             with recorded_stage(desk, name):
-                return {"ok": await stage(desk, *arguments)}
+                return {"ok": storable(await stage(desk, *arguments))}
         except RunEnd as end:
             return {"end": end.to_json()}
         except ClaimLost as lost:
@@ -202,6 +218,8 @@ async def _step(name: str, stage: Callable[..., Awaitable[Result]], desk: Desk, 
             return {"end": _end_of(error).to_json()}
         except GitHubError as error:
             return {"end": RunEnd(RunState.failed, str(error), rule="github_refused").to_json()}
+        except StoreRefused as error:
+            return {"end": RunEnd(RunState.failed_retry, str(error), rule=REFUSED, cause="infrastructure").to_json()}
         except StoreError as error:
             if _process[0].store.is_sqlite:
                 raise

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
-from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentd.clock import Clock
-from agentd.errors import ConfigurationError, StoreError
+from agentd.errors import ConfigurationError, StoreError, StoreRefused
 from agentd.store import schema
 from agentd.store.engines import BUSY_SECONDS, OPEN_SECONDS, connect, memory_engine, postgres_engine, sqlite_engine
 
 _SCHEMA_LOCK = 4711
+_REFUSED = ("22", "23502", "54", "42804", "42846")
+"""How the SQLSTATE of a refused value begins: what it is, that it is missing, how large it is, of which type.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ class Store:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, PendingRollbackError, PoolTimeout) as error:
-            raise StoreError(explain(self.name, error)) from error
+        except (DBAPIError, PendingRollbackError, PoolTimeout, UnicodeError, OverflowError) as error:
+            kind = StoreRefused if is_of_data(error) else StoreError
+            raise kind(explain(self.name, error)) from error
 
 
 def open_store(
@@ -228,9 +234,18 @@ def _protect(store: Store, connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def explain(name: str, error: SQLAlchemyError) -> str:
+def is_of_data(error: Exception) -> bool:
+    """True when a database that is there has refused a value, as it would again; drivers refuse some by themselves."""
+    if isinstance(error, StoreRefused | DataError | UnicodeError | OverflowError):
+        return True
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None)).startswith(_REFUSED)
+
+
+def explain(name: str, error: Exception) -> str:
     """One line: which file or address, what it said, and what to do."""
     said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if is_of_data(error):
+        return f"{name}: the store does not take a value: {said}"
     hint = ""
     if "malformed" in said or "not a database" in said:
         hint = "; the file is damaged: move it away, and agentd rebuilds its state from GitHub"

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from agentd.errors import ConfigurationError
+from agentd.plain import storable
 
 Synchronous = Literal["FULL", "NORMAL"]
 BUSY_SECONDS = 30.0
@@ -38,6 +39,8 @@ def sqlite_engine(path: Path, read_only: bool, busy_seconds: float, synchronous:
     address = f"sqlite:///file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}&uri=true"
     engine = create_engine(address, connect_args={"timeout": busy_seconds, "check_same_thread": False})
 
+    event.listens_for(engine, "before_cursor_execute", retval=True)(_with_storable_texts)
+
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         _autocommit(connection, _record)
@@ -55,6 +58,7 @@ def memory_engine() -> Engine:
     """A SQLite database that is gone with the process."""
     engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
     event.listens_for(engine, "connect")(_autocommit)
+    event.listens_for(engine, "before_cursor_execute", retval=True)(_with_storable_texts)
     return engine
 
 
@@ -71,7 +75,9 @@ def postgres_engine(database_url: str) -> Engine:
     if url.get_backend_name() != "postgresql":
         raise ConfigurationError(f"{wanted}, not {url.get_backend_name()}")
     waits = {name: value for name, value in (WAITS | {"options": SERVER_WAITS}).items() if name not in url.query}
-    return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True, connect_args=waits)
+    engine = create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True, connect_args=waits)
+    event.listens_for(engine, "before_cursor_execute", retval=True)(_with_storable_texts)
+    return engine
 
 
 def connect(engine: Engine, seconds: float) -> Connection:
@@ -92,3 +98,10 @@ def connect(engine: Engine, seconds: float) -> Connection:
 def _autocommit(connection: Any, _record: Any) -> None:
     """Python's sqlite3 would begin transactions by itself, and later than we do."""
     connection.isolation_level = None
+
+
+def _with_storable_texts(
+    _connection: Connection, _cursor: Any, statement: str, values: Any, _context: Any, _many: bool
+) -> tuple[str, Any]:
+    """Every statement passes here, a written out one too: what agents, issues and repositories say is never refused."""
+    return statement, storable(values)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from agentd.errors import StoreError
 from agentd.model import Event, canonical_json
+from agentd.plain import storable
 from agentd.store import schema
 from agentd.store.connection import Store
 from agentd.store.spending import marks
@@ -41,8 +42,8 @@ def append_in(store: Store, connection: Connection, event: Event) -> int:
 
 
 def body_of(event: Event) -> str:
-    """What is chained: the event's canonical JSON."""
-    return canonical_json(event.model_dump(mode="json", exclude_none=True))
+    """What is chained: the event's canonical JSON, as the store will have it."""
+    return str(storable(canonical_json(event.model_dump(mode="json", exclude_none=True))))
 
 
 def link(seq: int, prev: str, body: str) -> str:

@@ -239,6 +239,15 @@ def test_labels_and_issues_that_people_change_while_a_run_lives_are_obeyed(here:
     assert agents(here.folder) == []
 
 
+def test_a_file_whose_name_is_no_text_is_refused_like_any_other(here: Installation) -> None:
+    here.agent("open(b'bad-\\xff.bin', 'wb').write(b'x'); open('done.txt', 'w').write('x')")
+    here.configure("max_fix_rounds = 0\n[diff]\nprotected = ['bad*']\n")
+    number = here.issue()
+    [run] = here.once(check=1)["runs"]
+    assert (run["state"], run["reason"]) == ("halted", "what the agent left may not be published")
+    assert "bad-" in here.stickies(number)[0]
+
+
 @pytest.mark.parametrize(("title", "signals", "status"), [("slow", 1, 0), ("asleep", 2, 130)])
 def test_the_first_interrupt_drains_and_the_second_stops(
     here: Installation, title: str, signals: int, status: int

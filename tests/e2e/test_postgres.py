@@ -107,3 +107,41 @@ def test_a_database_that_goes_and_comes_back(
     assert run["generation"] in generations
     assert len(here.stickies(number)) == 1
     assert len((here.folder / ".agentd" / "logs" / "supervisor.log").read_text().splitlines()) < 40
+
+
+def test_an_agent_that_says_what_no_database_takes_fails_with_its_words(here: Installation) -> None:
+    here.agent("import sys; print('a \\0'); sys.stderr.write('bad object \\0'); sys.exit(3)")
+    number = here.issue()
+    [run] = json.loads(here.run("once", "--json", check=1, timeout=60))["runs"]
+    assert run["state"] == "failed_retry"
+    assert "the agent failed: exit status 3: bad object �" in run["reason"]
+    assert "status:todo" in here.labels(number)
+
+
+REFUSING = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'no such word' USING ERRCODE = 'data_exception'; END $$",
+    "CREATE TRIGGER refuse BEFORE UPDATE ON runs FOR EACH ROW WHEN ({}) EXECUTE FUNCTION refuse()",
+)
+WHEN = {
+    "its end": ("NEW.reason LIKE '%unspeakable%'", "the store does not take a value: no such word", {"kept.txt"}),
+    "its begin": ("NEW.generation > OLD.generation", "an error inside agentd", set()),
+}
+
+
+@pytest.mark.parametrize("what", WHEN)
+def test_a_run_of_which_the_store_refuses_a_value_ends(here: Installation, tmp_path: Path, what: str) -> None:
+    when, told, saved = WHEN[what]
+    store = open_store(here.environ["AGENTD_DATABASE_URL"], tmp_path, SystemClock())
+    with store.write() as connection:
+        for statement in REFUSING:
+            connection.execute(text(statement.format(when)))
+    store.close()
+    here.agent("import sys; open('kept.txt', 'w').write('work'); sys.exit('unspeakable')")
+    number = here.issue()
+    here.run("once", check=1, timeout=60)
+    [run] = json.loads(here.run("runs", "list", "--json"))
+    assert run["state"] == "failed_retry"
+    assert told in run["reason"]
+    assert {path for each in json.loads(here.run("salvage", "list", "--json")) for path in each["changed"]} == saved
+    assert "status:todo" in here.labels(number)

@@ -1,23 +1,29 @@
-"""A store that cannot be had: locked by somebody else, or a PostgreSQL that is away for a while."""
+"""A store that cannot be had, being locked or away, and one that is there and does not take what it is given."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, insert, text, update
 
 from agentd.clock import SystemClock
-from agentd.errors import ConfigurationError, StoreError
+from agentd.errors import ConfigurationError, StoreError, StoreRefused
+from agentd.model import Decision, Verdict
+from agentd.states import RunState
+from agentd.store import holds, ledger, runs, schema, verdicts
 from agentd.store.connection import Store, open_store
+from agentd.store.verification import problems
 from tests import postgres
 from tests.conftest import TurnedClock
 from tests.faults.lines import Line
+from tests.store.test_store import a_run, an_event
 
 needs_postgres = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
 
@@ -88,8 +94,9 @@ def test_a_database_that_stays_away_is_an_error_after_its_time(remote: tuple[Sto
     store, line = remote
     line.cut()
     began = time.monotonic()
-    with pytest.raises(StoreError, match="check that the database is up"):
+    with pytest.raises(StoreError, match="check that the database is up") as caught:
         replace(store, open_seconds=1.0).installation_id()
+    assert not isinstance(caught.value, StoreRefused)
     assert 0.5 < time.monotonic() - began < 20
 
 
@@ -115,3 +122,71 @@ def test_a_commit_without_an_answer_is_an_error(remote: tuple[Store, Line]) -> N
         line.cut()
         line.mend()
     assert store.installation_id() != "half"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store of each kind."""
+    is_sqlite = request.param == "sqlite"
+    url = "" if is_sqlite else postgres.database(request.getfixturevalue("address"), tmp_path.name)
+    opened = open_store(url, tmp_path / "state", SystemClock())
+    yield opened
+    opened.close()
+
+
+HOSTILE = "bad \0 thing \ud83d, and a good one: \U0001f600"
+KEPT = "bad � thing �, and a good one: \U0001f600"
+
+
+def test_text_that_no_database_takes_is_kept_with_a_mark_for_each_such_character(either: Store) -> None:
+    run = a_run(either, order={"prompt": HOSTILE})
+    runs.update_run(either, run.run_id, title=HOSTILE)
+    moved = runs.change_state(either, run.run_id, RunState.cancelled, reason=HOSTILE)
+    assert (moved.title, moved.reason) == (KEPT, KEPT)
+    assert runs.transitions_of(either, run.run_id)[-1]["reason"] == KEPT
+    assert [found.run_id for found in runs.runs_of(either, "P0-01")] == [run.run_id]
+
+    verdict = Verdict(control="c", rule_id="r", decision=Decision.hold, scope="P0-01", observed=HOSTILE)
+    verdicts.hold(either, verdict, verdicts.About("a/b", "worker"))
+    assert holds.holds(either)["P0-01"].observed == KEPT
+
+    ledger.append(either, an_event(either, 1).model_copy(update={"data": {"said": [HOSTILE]}}))
+    [event] = ledger.events_of(either, "r")
+    assert event.data == {"said": [HOSTILE.replace("\ud83d", "�")]}
+    assert list(problems(either)) == []
+
+
+def _too_large(connection: Connection) -> None:
+    connection.execute(update(schema.runs).values(attempt=2**70))
+
+
+def _too_long_for_its_index(connection: Connection) -> None:
+    scope = random.Random(1).randbytes(10_000).hex()
+    connection.execute(insert(schema.holds).values(scope=scope, rule_id="r", reason="", since=""))
+
+
+def _missing(connection: Connection) -> None:
+    connection.execute(update(schema.runs).values(branch=None))
+
+
+def _of_another_type(connection: Connection) -> None:
+    connection.execute(update(schema.steps).values(input_tokens=True))
+
+
+REFUSED = {
+    "too large": (_too_large, "sqlite"),
+    "too large for PostgreSQL": (_too_large, "postgresql"),
+    "too long for its index": (_too_long_for_its_index, "postgresql"),
+    "missing": (_missing, "postgresql"),
+    "of another type": (_of_another_type, "postgresql"),
+}
+
+
+@pytest.mark.parametrize(("write", "either"), REFUSED.values(), ids=REFUSED, indirect=["either"])
+def test_a_value_that_is_refused_is_told_from_a_store_that_is_away(
+    either: Store, write: Callable[[Connection], None]
+) -> None:
+    a_run(either)
+    with pytest.raises(StoreRefused, match="the store does not take a value") as caught, either.write() as connection:
+        write(connection)
+    assert "check that the database is up" not in str(caught.value)
