@@ -265,7 +265,7 @@ def stage_step_id(run_id: str, name: str) -> str:
 
 def fingerprint_of(value: Any) -> str:
     """16 hex digits of the sha256 of a JSON value: equal values have equal ones."""
-    return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 class Claim(Frozen):

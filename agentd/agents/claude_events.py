@@ -19,7 +19,7 @@ from agentd.agents.events import (
     tool_kind,
 )
 from agentd.agents.outcomes import at_epoch, from_status, from_text
-from agentd.agents.transcript import Object, Transcript, number, text_of
+from agentd.agents.transcript import Object, Transcript, number, text_of, usd
 
 LIMITS = {
     "error_max_turns": "its limit of turns is used up",
@@ -118,9 +118,8 @@ def _cost_usd(line: Object) -> float | None:
     """What this run cost: in a resumed session the total counts the earlier runs too."""
     since = line.get("model_usage_since_last_result")
     if isinstance(since, dict):
-        return float(sum(model.get("costUSD") or 0 for model in since.values()))
-    total = line.get("total_cost_usd")
-    return float(total) if isinstance(total, (int, float)) else None
+        return usd(sum(model.get("costUSD") or 0 for model in since.values()))
+    return usd(line.get("total_cost_usd"))
 
 
 def _usage(usage: Any, cost_usd: float | None) -> Usage:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+MOST_TOKENS = 10**15
+"""More than anybody uses. What an agent says of itself has no bounds, and the store's numbers have."""
+
 ToolKind = Literal["shell", "write", "edit", "read", "net", "other"]
 
 OutcomeKind = Literal[
@@ -149,10 +152,10 @@ def add_usage(total: Usage, new: Usage) -> Usage:
         return new
     cost = None if total.cost_usd is None and new.cost_usd is None else (total.cost_usd or 0) + (new.cost_usd or 0)
     return Usage(
-        total.input_tokens + new.input_tokens,
-        total.output_tokens + new.output_tokens,
-        total.cached_tokens + new.cached_tokens,
-        total.reasoning_tokens + new.reasoning_tokens,
+        min(total.input_tokens + new.input_tokens, MOST_TOKENS),
+        min(total.output_tokens + new.output_tokens, MOST_TOKENS),
+        min(total.cached_tokens + new.cached_tokens, MOST_TOKENS),
+        min(total.reasoning_tokens + new.reasoning_tokens, MOST_TOKENS),
         cost,
         "total",
     )

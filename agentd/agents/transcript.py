@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.agents.events import (
+    MOST_TOKENS,
     AgentEvent,
     Denied,
     Error,
@@ -23,10 +24,12 @@ from agentd.agents.events import (
     add_usage,
 )
 from agentd.agents.outcomes import from_exit, from_status, short
+from agentd.plain import storable
 
 Object = Mapping[str, Any]
 
 SAID_LINES = 500
+MOST_USD = 1e9
 
 
 @dataclass
@@ -93,14 +96,20 @@ class Parser:
 
 
 def json_lines(read: Callable[[Object, Transcript], list[AgentEvent] | None]) -> Read:
-    """A line reader from a reader of JSON objects. What is no object, or of a shape nobody expects, becomes Raw."""
+    """A line reader from a reader of JSON objects. What is no object, or of a shape nobody expects, becomes Raw.
+
+    Texts come as every store and every file takes them, see `storable`.
+    """
 
     def read_line(line: bytes, transcript: Transcript) -> list[AgentEvent]:
         if not line.strip():
             return []
         raw: list[AgentEvent] = [Raw(line.decode(errors="replace"))]
         try:
-            value = json.loads(line)
+            text = line.decode()
+            value = json.loads(text)
+            if "\\u" in text:  # in UTF-8 only an escape makes what cannot be stored
+                value = storable(value)
             events = read(value, transcript) if isinstance(value, dict) else None
         # RecursionError: deep nesting; the others: fields of another type than this version's.
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
@@ -125,7 +134,7 @@ def ends(transcript: Transcript, error: Error) -> Outcome:
     """The outcome that an error makes of a transcript."""
     return Outcome(
         kind=error.kind,
-        message=short(error.message),
+        message=storable(short(error.message)),
         retryable=error.retryable,
         retry_after_seconds=error.retry_after_seconds,
         retry_at=error.retry_at,
@@ -136,7 +145,12 @@ def ends(transcript: Transcript, error: Error) -> Outcome:
 
 def number(value: Any) -> int:
     """A token count; 0 for what is none."""
-    return value if isinstance(value, int) and value >= 0 else 0
+    return min(value, MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def usd(value: Any) -> float | None:
+    """What something cost; None for what cannot be: a number of JSON may be infinite, or none at all."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= MOST_USD else None
 
 
 def text_of(value: Any) -> str:

@@ -9,17 +9,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agentd.agents.events import AgentEvent, Denied, Error, Final, Outcome, Retry, ToolCall, ToolResult, Usage
-from agentd.errors import ClaimLost, StoreError
+from agentd.errors import ClaimLost, StoreError, StoreRefused
 from agentd.model import Step, StepState, canonical_json, fingerprint_of, root_step_id, stage_step_id, step_id_of
 from agentd.policy.failures import classify
 from agentd.policy.retry import Outcome as RetryOutcome
 from agentd.run.desk import Desk, RunEnd
 from agentd.sandbox.redact import redact
 from agentd.store import steps
+from agentd.store.connection import Store
 from agentd.store.steps import SUMMARY_CHARACTERS
 
 OPEN_CALLS = 1_000
 """Tool calls of one turn that may be without a result at the same time; older ones stay open."""
+MOST_ATTEMPT = 2**31 - 1
+"""What the column has room for; an agent counts its tries itself."""
 
 
 _stage: ContextVar[str] = ContextVar("stage", default="")
@@ -44,9 +47,9 @@ def recorded_stage(desk: Desk, name: str) -> Iterator[None]:
     token = _stage.set(step.step_id)
     try:
         yield
-    except (ClaimLost, StoreError):
-        raise
     except Exception as error:
+        if isinstance(error, ClaimLost | StoreError) and not isinstance(error, StoreRefused):
+            raise
         # A RunEnd is how a stage says it; the error that made it say so stands behind it.
         cause, mode = (error.__context__, classify(error.rule)) if isinstance(error, RunEnd) else (error, None)
         _end(desk, step.model_copy(update={"failure_mode": str(mode or "")}), "failed", str(error), cause)
@@ -77,7 +80,7 @@ def _attempt(
         parent_id=parent,
         kind="retry_attempt",
         name=what,
-        attempt=attempt,
+        attempt=min(attempt, MOST_ATTEMPT),
         state="ok" if outcome == "success" else "failed",
         summary=outcome,
         started_at=began,
@@ -104,6 +107,23 @@ def end_turn(desk: Desk, step: Step, outcome: Outcome) -> None:
     known = {"input_tokens": used.input_tokens, "output_tokens": used.output_tokens, "cost_usd": used.cost_usd}
     state: StepState = "ok" if outcome.kind in ("success", "no_change") else "failed"
     _end(desk, step.model_copy(update=known), state, outcome.message)
+
+
+def keep(telemetry: Store, found: list[Step]) -> list[str]:
+    """Write Steps; why some of them are not taken, which ends nothing. Raises StoreError for a store out of reach."""
+    try:
+        steps.record(telemetry, found)
+    except StoreRefused as refused:
+        if len(found) == 1:
+            return [str(refused)]
+        return [why for step in found for why in keep(telemetry, [step])]
+    return []
+
+
+def tell_dropped(desk: Desk, number: int, why: str) -> None:
+    """Make an Event of Steps that could not be made or written."""
+    told = {"kind": "steps", "number": number, "message": _bounded(desk, why)}
+    desk.context.emit("record_dropped", desk.run, told, status="failed")
 
 
 class ToolSteps:
@@ -202,7 +222,8 @@ def _end(desk: Desk, step: Step, state: StepState, summary: str, error: BaseExce
 
 
 def _written(desk: Desk, step: Step) -> Step:
-    steps.record(desk.context.telemetry, [step])
+    if why := keep(desk.context.telemetry, [step]):
+        tell_dropped(desk, 1, why[0])
     return step
 
 

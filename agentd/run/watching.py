@@ -11,8 +11,7 @@ from agentd.agents import AgentEvent, EventParser, Outcome
 from agentd.errors import StoreError
 from agentd.model import Step
 from agentd.run.desk import Desk
-from agentd.run.recording import ToolSteps
-from agentd.store import steps
+from agentd.run.recording import ToolSteps, keep
 
 LINE_LIMIT = 1 << 20
 LOOK_SECONDS = 0.5
@@ -31,6 +30,9 @@ class Reader:
     position: int = 0
     broken: Exception | None = None
     """what its parser did not foresee; then there is no outcome"""
+    dropped: int = 0
+    """Steps that could not be made or written: they only tell, and end nothing"""
+    why_dropped: str = ""
     _tools: ToolSteps = field(init=False)
     _unwritten: list[Step] = field(default_factory=list)
     """what a store that is out of reach has not taken yet"""
@@ -89,7 +91,10 @@ class Reader:
         except Exception as error:
             self.broken = error
         for event in events:
-            self._tools.feed(event)
+            try:
+                self._tools.feed(event)
+            except Exception as error:  # whatever an agent may say of its tools
+                self._drop([repr(error)])
         self._write()
         return events
 
@@ -97,7 +102,11 @@ class Reader:
         """A store that cannot be reached for a while ends no run: what it has missed is written the next time."""
         self._unwritten += self._tools.take()
         try:
-            steps.record(self.desk.context.telemetry, self._unwritten)
+            self._drop(keep(self.desk.context.telemetry, self._unwritten))
         except StoreError:
             return
         self._unwritten = []
+
+    def _drop(self, why: list[str]) -> None:
+        self.dropped += len(why)
+        self.why_dropped = next(iter(why), "") or self.why_dropped

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentd.agents import ADAPTERS, AgentEvent, EventParser, Outcome, adapter_of
 from agentd.agents.events import (
+    MOST_TOKENS,
     Denied,
     Final,
     Raw,
@@ -24,6 +25,7 @@ from agentd.agents.events import (
     Usage,
     add_usage,
 )
+from agentd.agents.transcript import number, usd
 from agentd.model import Profile
 from tests.agents.real import documented
 
@@ -238,6 +240,24 @@ def test_a_line_nobody_knows_is_kept_raw(adapter: str, line: bytes) -> None:
     parser = ADAPTERS[adapter].parser()
     assert parser.feed(line) == [Raw(line.decode(errors="replace"))]
     assert parser.close(0, "").kind == "failed"
+
+
+def test_what_agents_escape_is_read_as_text_that_can_be_kept() -> None:
+    parser = ADAPTERS["claude"].parser()
+    said = rb'{"type":"text","text":"\ud83d\u0000 \ud83d\ude00 \\ud83d"}'
+    assert parser.feed(b'{"type":"assistant","message":{"content":[' + said + b"]}}") == [Text("�� \U0001f600 \\ud83d")]
+    call = rb'{"type":"tool_use","id":"1","name":"Ba\udfffsh","input":{"\ud83d":["\ud83d"]}}'
+    assert parser.feed(b'{"type":"assistant","message":{"content":[' + call + b"]}}") == [
+        ToolCall("1", "Ba�sh", "other", {"�": ["�"]})
+    ]
+    assert parser.close(3, "fatal: bad object \0").message.endswith("bad object �")
+
+
+def test_numbers_that_agents_tell_are_bounded_singly_and_in_sum() -> None:
+    huge = 10**30
+    assert (number(huge), number(True), number(-1), number("7")) == (MOST_TOKENS, 0, 0, 0)
+    assert add_usage(Usage(number(huge)), Usage(number(huge), scope="delta")).input_tokens == MOST_TOKENS
+    assert [usd(cost) for cost in (0.5, huge, 10**400, float("nan"), float("inf"), -1, "1")] == [0.5, *[None] * 6]
 
 
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from agentd.agents import adapter_of
+from agentd.agents import AgentEvent, Outcome, adapter_of
+from agentd.agents.events import Final, ToolCall
+from agentd.clock import Clock, SystemClock
 from agentd.config import Settings
 from agentd.errors import ClaimLost, GitError
 from agentd.model import Profile, Run, Step, Task, stage_step_id
@@ -19,8 +22,9 @@ from agentd.run.context import Context, Order
 from agentd.run.desk import Desk, RunEnd
 from agentd.run.watching import PIECE_BYTES, Reader
 from agentd.states import RunState
-from agentd.store import steps
-from agentd.store.connection import Store
+from agentd.store import ledger, steps
+from agentd.store.connection import Store, open_store
+from tests import postgres
 from tests.conftest import TurnedClock
 from tests.traces import RUN, T0
 
@@ -32,6 +36,10 @@ TASK = Task(
 
 @pytest.fixture
 def desk(store: Store, clock: TurnedClock, tmp_path: Path) -> Desk:
+    return a_desk(store, clock, tmp_path)
+
+
+def a_desk(store: Store, clock: Clock, tmp_path: Path) -> Desk:
     settings = Settings.model_validate({"repo": "a/b", "state_dir": tmp_path / "state", "log_dir": tmp_path / "logs"})
     context = Context(settings, store, cast(Any, None), cast(Any, None), clock, "e", {"API_KEY": "sesame-opens"}, "h")
     profile = Profile(name="build", adapter="builtin", model="anthropic:practice")
@@ -230,3 +238,94 @@ SUCCESS = b'{"type":"result","subtype":"success","is_error":false,"result":"ok"}
 def of(desk: Desk, adapter: str) -> Desk:
     """The same desk for an agent of another kind."""
     return replace(desk, order=desk.order.model_copy(update={"profile": Profile(name="build", adapter=adapter)}))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres.server(tmp_path_factory.mktemp("postgres")) as found:
+        yield found
+
+
+needs_postgres = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server (Debian: postgresql)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A desk on a store of each kind."""
+    is_sqlite = request.param == "sqlite"
+    url = "" if is_sqlite else postgres.database(request.getfixturevalue("address"), tmp_path.name)
+    opened = open_store(url, tmp_path / "state", SystemClock())
+    yield a_desk(opened, SystemClock(), tmp_path)
+    opened.close()
+
+
+HALF = b'{"type":"tool_call","data":{"id":"c1","name":"sh\\ud83dell","input":{"command":"grep \\ud83d \\u0000"}}}\n'
+
+
+async def test_characters_that_cannot_be_stored_end_no_turn(either: Desk, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(HALF + line("tool_result", id="c1", ok=True, denied=False, output="\ud83d"))
+    with (tmp_path / "out").open("ab") as file:
+        file.write(line("final_report", summary="done \ud83d"))
+    reader = await read(either, tmp_path / "out", recording.begin_turn(either, "agent-0"))
+    assert reader.outcome(0, "").kind == "success"
+    assert tools(either) == [("sh�ell", 1, "ok", "grep � �")]
+    assert reader.dropped == 0
+
+
+HUGE = b"9" * 30
+NUMBERS = {
+    "tries": b'{"type":"system","subtype":"api_retry","attempt":' + HUGE + b',"error_status":' + HUGE + b"}\n",
+    "tokens": SUCCESS.replace(b"}", b',"usage":{"input_tokens":' + HUGE + b',"output_tokens":true}}'),
+    "cost": SUCCESS.replace(b"}", b',"usage":{},"total_cost_usd":1' + HUGE * 20 + b"}"),
+    "infinite cost": SUCCESS.replace(b"}", b',"usage":{},"total_cost_usd":Infinity}'),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+async def test_numbers_without_bounds_end_no_turn(either: Desk, tmp_path: Path, case: str) -> None:
+    desk = of(either, "claude")
+    (tmp_path / "out").write_bytes(NUMBERS[case] + SUCCESS)
+    turn = recording.begin_turn(desk, "agent-0")
+    reader = await read(desk, tmp_path / "out", turn)
+    outcome = reader.outcome(0, "")
+    recording.end_turn(desk, turn, outcome)
+    assert outcome.kind == "success"
+    assert reader.dropped == 0
+    [kept] = [step for step in steps.steps_of(desk.context.store, RUN) if step.kind == "agent_turn"]
+    assert (kept.state, kept.cost_usd) == ("ok", None)
+    assert kept.input_tokens == (10**15 if case == "tokens" else 0)
+    tries = [step.attempt for step in steps.steps_of(desk.context.store, RUN) if step.kind == "retry_attempt"]
+    assert tries == ([2**31 - 1] * 2 if case == "tries" else [])
+
+
+class Odd:
+    """A parser whose every line is a call that no Step can be made of, but the last one."""
+
+    def feed(self, line: bytes) -> list[AgentEvent]:
+        name, given = cast(Any, ["no", "name"]), cast(Any, "no arguments")
+        return [Final("done")] if line == b"last\n" else [ToolCall(line.decode(), name, "other", given)]
+
+    def close(self, exit_status: int, stderr_tail: str) -> Outcome:
+        return Outcome("success")
+
+
+async def test_what_no_step_can_be_made_of_is_counted_and_ends_no_turn(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"one\ntwo\nlast\n")
+    reader = Reader(desk, tmp_path / "out", recording.begin_turn(desk, "agent-0"), Odd())
+    over = asyncio.Event()
+    over.set()
+    await reader.follow(over)
+    assert reader.outcome(0, "").kind == "success"
+    assert reader.dropped == 2
+    recording.tell_dropped(desk, reader.dropped, reader.why_dropped)
+    [event] = ledger.events_of(desk.context.store, RUN)
+    assert (event.event_type, event.data["number"]) == ("record_dropped", 2)
+
+
+def test_a_step_that_is_refused_takes_no_other_one_with_it(either: Desk) -> None:
+    first = recording.begin_turn(either, "agent-0")
+    good = first.model_copy(update={"step_id": "good"})
+    bad = first.model_copy(update={"step_id": "bad", "input_tokens": 2**70})
+    [why] = recording.keep(either.context.telemetry, [bad, good])
+    assert "the store does not take a value" in why
+    assert {step.step_id for step in steps.steps_of(either.context.store, RUN)} == {first.step_id, "good"}

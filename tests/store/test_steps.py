@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from agentd.model import Step, StepKind, root_step_id, stage_step_id, step_id_of
+from agentd.model import Step, StepKind, fingerprint_of, root_step_id, stage_step_id, step_id_of
 from agentd.store import steps
 from agentd.store.connection import Store
 from tests.conftest import TurnedClock
@@ -28,6 +28,7 @@ def test_ids_depend_on_where_a_step_is_and_on_nothing_else() -> None:
         step_id_of("r", root, "stage", "push", 2),
     }
     assert len(ids) == 6
+    assert fingerprint_of("\ud83d") != fingerprint_of("\ud83e")  # half a character is a value like any other
 
 
 def test_the_same_step_again_brings_its_row_up_to_date_and_keeps_its_times(store: Store, clock: TurnedClock) -> None:

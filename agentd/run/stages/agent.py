@@ -14,6 +14,7 @@ from agentd.agents.environment import secret_values
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.workspace import Workspace
 from agentd.model import Step
+from agentd.plain import storable
 from agentd.policy.retry import waits_seconds
 from agentd.run import recording
 from agentd.run.desk import Desk, RunEnd, conclusive, supervise
@@ -48,6 +49,8 @@ async def work(desk: Desk, place: Workspace, turn: int, prompt: str, resume: str
         ended, reader = await _start(desk, place, name, prompt, resume, notices)
     judged = reader.outcome(ended.exit_status, tail_of(desk.log_path))
     recording.end_turn(desk, reader.turn, judged)
+    if reader.dropped:
+        recording.tell_dropped(desk, reader.dropped, reader.why_dropped)
     outcome = _as_json(desk, judged)
     desk.context.emit(
         "agent_finished",
@@ -163,9 +166,9 @@ def _as_json(desk: Desk, judged: Outcome) -> dict[str, Any]:
     latest = desk.context.clock.now() + LONGEST_QUOTA
     seconds, retry_at = outcome["retry_after_seconds"], outcome["retry_at"]
     return outcome | {
-        "message": str(outcome["message"]).encode(errors="replace").decode(),
+        "message": storable(str(outcome["message"])),
         "session_id": session if isinstance(session, str) and SESSION.fullmatch(session) else None,
-        "retry_after_seconds": min(seconds, LONGEST_QUOTA.total_seconds()) if seconds else None,
+        "retry_after_seconds": min(seconds, LONGEST_QUOTA.total_seconds()) if seconds and seconds > 0 else None,
         "retry_at": min(retry_at, latest).isoformat() if retry_at else None,
     }
 
