@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
 class Refused(Exception):
     """The command may not run; the message says which word is why, and what would be allowed."""
+
+
+_NAMED_OPTION = re.compile(r"-[^=*?\[{]*=")
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,13 @@ class Word:
 
     @property
     def may_be_option(self) -> bool:
-        """Whether an option may come of it although none stands there: several words, or a dash at its start."""
+        """Whether an option may come of it although none stands there: several words, or a dash at its start.
+
+        What comes of `--exclude=*.pyc` are more of the same option.
+        """
         by_expansion = self.splits or (self.dynamic and self.text in ("", "-"))
-        return by_expansion or (self.pattern and self.text.startswith(("*", "?", "[", "{", "-")))
+        is_one = _NAMED_OPTION.match(self.text) is not None
+        return by_expansion or (self.pattern and not is_one and self.text.startswith(("*", "?", "[", "{", "-")))
 
     def __str__(self) -> str:
         return f"{self.text}…" if self.dynamic else self.text

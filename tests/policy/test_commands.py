@@ -80,6 +80,8 @@ def test_a_refusal_names_the_word_and_what_would_do(command: str, said: str) -> 
 
 
 ALSO_REFUSED = [
+    *("cp evil .git/hooks/pre-commit {x,-S}", "cp evil .git/hooks/pre-commit {,x}-S", "cp evil .git/x *{.js,}"),
+    *("cp evil .git/x {a,*}", "cp evil .git/x {{-S,y},x}", "cp evil .git/x [-]S"),
     *("git log --help", "npm help install"),
     *("ls &> f x", "ls &>> f", "git ls-remote --u=./e .", "git push --e=./e .", "npx curl x", "npm exec -- sed x"),
     *("git fetch --upload-pa=./e", "git rebase -x 'curl x'", "git rebase --exe 'curl x'", "git grep -O ls"),
@@ -108,6 +110,7 @@ ALSO_ALLOWED = [
     *("cat a > b 2>/dev/null", "python3 -m pytest -q tests", "node --test", "FOO=1 BAR=x,y npm test"),
     *('x=$(git rev-parse HEAD); echo "$x"', "time ls", "bash -lc 'git status'", "sh -c 'ls && pwd'"),
     *('for f in *.py; do python3 "./check.py" "$f"; done', "grep -rn 'a|b' .", "rm /workspace/a"),
+    *("cp {a,b}.txt dst/", "cp -r {src,tests} /tmp/b", "cp *.{js,ts} dst/", "npm run test --workspace=packages/*"),
     *("git diff > /tmp/x", "GIT_EDITOR=true git rebase --continue", "while grep -q x f; do ls; done"),
 ]
 
@@ -151,6 +154,7 @@ def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
         ),
         *("timeout --preserve-status -k 5 -sKILL 10 ls", "timeout --signal=INT 5s ls", "nice -n 5 ls", "nice -5 ls"),
         *("stdbuf -oL ls", "env -i ls", "sed --sandbox -i s/a/b/ f", 'find . -newer "./$x"'),
+        *("tar --exclude=*.pyc -czf a.tgz src", "make --include-dir=x*"),
     ]
     refused = [
         *(
@@ -168,6 +172,7 @@ def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
         *("xargs --process-slot-var=LD_LIBRARY_PATH ls", "xargs -0 -- curl", "timeout --kill-after ls curl 5"),
         *("nice --adjustment ls curl", "stdbuf --output ls curl"),
         *("xargs gawk 'BEGIN{system(\"id\")}'", "xargs mawk x", "xargs python x.py", "xargs pnpx x", "xargs chmod 777"),
+        *("make -{f,x=y} z", "make --{file,x}=*", "sort --o{utput=f,x} a"),
         *('x=te; find . "-dele$x"', "find . -d{elete,epth}", 'x=put=y; sort "--out$x" f'),
     ]
     assert verdicts(allowed, rules) == ["allow"] * len(allowed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from agentd.policy.allowlist import CommandRules
 from agentd.policy.paths import check_inside
 from agentd.policy.script import Call, Refused, Word
@@ -58,15 +60,22 @@ def _operands(call: Call, rules: CommandRules) -> list[Word]:
 
 
 def _check_mover_operand(call: Call, word: Word, after_dashes: bool) -> None:
-    """What looks like an operand may be an option all the same."""
-    if after_dashes:
-        # The dashes may be the value of an option that a glob became.
-        becomes_option = word.text.startswith("-")
-    else:
-        # `*.py` becomes no option that takes the next word: none has a dot.
-        becomes_option = call.name == "cp" and word.may_be_option and ("." not in word.text or "{" in word.text)
+    """What looks like an operand may be an option all the same. A dynamic one is refused anyway, as a path."""
+    if word.dynamic:
+        return
+    # The dashes may be the value of an option that a glob became.
+    becomes_option = word.text.startswith("-") if after_dashes else call.name == "cp" and _may_take_the_next(word)
     if becomes_option:
         raise Refused(f"{call.name}: '{word}' may become an option; begin it with ./")
+
+
+def _may_take_the_next(word: Word) -> bool:
+    """Whether a pattern may become an option whose value is the next word: none of those has a dot."""
+    before_brace, brace, _ = word.text.partition("{")
+    if not word.may_be_option or "." in before_brace:
+        return False
+    # Of `{a,b}` every alternative is written out.
+    return before_brace != "" or not brace or re.search(r"[{,](?=[-*?\[{,}])", word.text) is not None
 
 
 def _check_mover(call: Call, rules: CommandRules, option: str) -> None:
