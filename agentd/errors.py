@@ -61,9 +61,10 @@ class RateLimited(GitHubError):
 class GitError(AgentdError):
     """A git command failed; the message carries the command without secrets and git's last lines."""
 
-    def __init__(self, message: str, exit_status: int = 1, stderr: str = "") -> None:
+    def __init__(self, message: str, exit_status: int = -1, stderr: str = "") -> None:
         super().__init__(message)
         self.exit_status = exit_status
+        """git's own; -1 where it was not started, did not end, or the error is none of git's"""
         self.stderr = stderr
 
     @property

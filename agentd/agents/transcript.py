@@ -106,9 +106,8 @@ def json_lines(read: Callable[[Object, Transcript], list[AgentEvent] | None]) ->
             return []
         raw: list[AgentEvent] = [Raw(line.decode(errors="replace"))]
         try:
-            text = line.decode()
-            value = json.loads(text)
-            if "\\u" in text:  # in UTF-8 only an escape makes what cannot be stored
+            value = json.loads(line)
+            if b"\\u" in line or not line.isascii():  # nothing else makes what cannot be stored
                 value = storable(value)
             events = read(value, transcript) if isinstance(value, dict) else None
         # RecursionError: deep nesting; the others: fields of another type than this version's.

@@ -16,12 +16,13 @@ app = typer.Typer(help="Settings.", no_args_is_help=True)
 @app.command()
 def show(repo: Repo = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Print each setting, its value and its origin: flag, environment variable, file or default. Secrets are hidden."""
-    from agentd.doctor.secrecy import secrets_of, without_any
+    from agentd.agents.environment import secret_values
+    from agentd.doctor.secrecy import without_any
 
     loaded = load_settings(config, ask_gh=True, repo=repo)
-    secrets = secrets_of(loaded.settings, os.environ)
+    secrets = (loaded.settings.token.get_secret_value(), *secret_values(os.environ))
     shown = {name: _shown(name, value) for name, value in loaded.settings.model_dump(mode="json").items()}
-    values: dict[str, Any] = without_any(shown, secrets)
+    values: dict[str, Any] = without_any(shown, [secret for secret in secrets if secret])
     if as_json:
         rows = {name: {"value": value, "origin": loaded.origins[name]} for name, value in values.items()}
         typer.echo(json.dumps(rows, indent=2))
@@ -33,9 +34,24 @@ def show(repo: Repo = None, config: ConfigFile = None, as_json: Json = False) ->
 def _shown(name: str, value: Any) -> Any:
     if name == "token":
         return "***REDACTED***" if value else ""
+    if name == "database_url":
+        return _without_password(value)
     if name == "profiles":
         return {key: _without_env(profile) for key, profile in value.items()}
     return _without_env(value) if name == "lockfiles" else value
+
+
+def _without_password(address: str) -> str:
+    """Its password may be a word that other settings have too, and is hidden here alone."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not address:
+        return ""
+    try:
+        return make_url(address).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "***REDACTED***"
 
 
 def _without_env(table: dict[str, Any]) -> dict[str, Any]:

@@ -298,11 +298,12 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
 
 def _remove_workspace(context: Context, run: Run) -> None:
     """Once what was merged is all that it holds; otherwise, and on other hosts, it is left to the clean-up."""
-    place = find(context.mirror, context.run_dir(run.run_id))
-    if place is None:
-        return
-    with suppress(GitError, ConfigurationError), reading(open_desk(context, run.run_id), place) as reader:
-        found = snapshot(context.mirror, place, reader)
+    with suppress(GitError, ConfigurationError):
+        place = find(context.mirror, context.run_dir(run.run_id))
+        if place is None:
+            return
+        with reading(open_desk(context, run.run_id), place) as reader:
+            found = snapshot(context.mirror, place, reader)
         if found.is_whole and found.tree == tree_of(context.mirror, run.head_sha):
             discard(context.mirror, place)
 

@@ -301,3 +301,12 @@ def test_usage_is_added_up_by_scope() -> None:
         total = add_usage(total, new)
     assert total == Usage(5, 7, 1, 1, 0.75, "total")
     assert add_usage(total, Usage(9, 9, scope="total")).input_tokens == 9
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "behind a byte order mark"])
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\xed\xa0\xbd"], ids=["escaped", "as bytes"])
+def test_half_a_character_hides_no_line(start: bytes, half: bytes) -> None:
+    parser = parser_of("claude")
+    said = b'{"type":"assistant","message":{"content":[{"type":"text","text":"a ' + half + b' b"}]}}\n'
+    events = parser.feed(start + said)
+    assert [event.text for event in events if isinstance(event, Text)] == ["a \ufffd b"]

@@ -53,3 +53,15 @@ def test_no_secret_of_the_settings_is_printed(
     assert done.exit_code == 0, done.output
     assert "NPM_TOKEN" in done.output
     assert "hidden" not in done.output
+    assert "@h/db" in done.output
+
+
+def test_a_password_that_is_a_word_of_other_settings_hides_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "agentd.toml").write_text('verify_command = "true"\n')
+    monkeypatch.chdir(tmp_path)
+    environ = {"HOME": str(tmp_path), "REPO": "a/widget", "AGENTD_DATABASE_URL": "postgresql://u:widget@h/db"}
+    done = CliRunner(env=dict.fromkeys(os.environ) | environ).invoke(app, ["config", "show"])
+    assert "a/widget" in done.output
+    assert "u:widget@" not in done.output
