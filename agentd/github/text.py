@@ -11,7 +11,12 @@ BODY_LIMIT = 65_536
 """Characters GitHub takes in a body; counted here as UTF-16 units, which are never fewer."""
 
 # GitHub reads what Markdown leaves of a text: in `_@name_` and in an unclosed code span a mention stands at the start.
-_MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])")
+# What GitHub makes a link of by itself stays whole: it looks for mentions in no link.
+_MENTION = re.compile(
+    r"((?:^|(?<=[\s*_~(]))https?://(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[A-Za-z0-9._~/%+@-]*)"
+    r"|(?<![A-Za-z0-9])@(?=[A-Za-z0-9])",
+    re.MULTILINE,
+)
 _REFERENCE = re.compile(r"(?<!&)#(?=[0-9])|(?<![A-Za-z0-9])GH(?=-[0-9])", re.IGNORECASE)
 # Possessive and bounded: a stranger's text is searched in a time that grows as its length does.
 _CLOSES = re.compile(
@@ -39,7 +44,7 @@ def neutralise_mentions(text: str) -> str:
     """The text, looking the same, in which @name calls nobody, #12 links nothing and "Fixes #12" closes nothing."""
     text = _CLOSES.sub(lambda match: match[1][0] + BREAK + match[1][1:], text)
     text = _REFERENCE.sub(lambda match: match[0] + BREAK, text)
-    return _MENTION.sub("@" + BREAK, text)
+    return _MENTION.sub(lambda match: match[1] or "@" + BREAK, text)
 
 
 def fence(text: str, language: str = "") -> str:

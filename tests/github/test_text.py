@@ -180,6 +180,10 @@ def test_mentions_references_and_closing_words():
         ("cc/@octocat", "@o"),
         ("*GH-5* and _gh-5_", "H-5"),
         ("_fixes https://github.com/a/b/issues/3_", "fixes"),
+        ("https://@octocat", "@o"),
+        ("xhttps://a.com/@octocat", "@o"),
+        ("https://a.com/<@octocat", "@o"),
+        ("https://a.com/b @octocat", "@o"),
         ("fixes \n\t : https://github.com/a/b/issues/3", "fixes"),
     ],
 )
@@ -188,7 +192,15 @@ def test_markup_hides_no_mention(text, live):
     assert live.lower() not in shown.lower() and shown.replace("\u200b", "") == text
 
 
-@pytest.mark.parametrize("evil", ["fix ", "fix:", "fixes: " + " " * 30, "fix" + " " * 65_000, "@`", "fix\t:\n"])
+def test_a_link_with_an_at_stays_whole():
+    text = "see https://medium.com/@writer/post and (https://www.npmjs.com/package/@types/node)"
+    assert neutralise_mentions(text) == text
+
+
+@pytest.mark.parametrize(
+    "evil",
+    ["https://a.b", "https://a.bb/", "fix ", "fix:", "fixes: " + " " * 30, "fix" + " " * 65_000, "@`", "fix\t:\n"],
+)
 def test_the_search_for_mentions_is_quick(evil):
     text = (evil * 66_000)[:65_536]
     start = time.perf_counter()
