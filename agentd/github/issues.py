@@ -10,6 +10,7 @@ from agentd.github import identity
 from agentd.github.answers import expecting
 from agentd.github.client import GitHub
 from agentd.github.conditional import pages
+from agentd.github.labels import our_name
 from agentd.github.text import cut, one_line
 from agentd.github.writes import make_once
 from agentd.model import Issue
@@ -26,7 +27,7 @@ def issue_of(data: dict[str, Any]) -> Issue:
         body=data.get("body") or "",
         state=data["state"],
         state_reason=data.get("state_reason"),
-        labels=tuple(label if isinstance(label, str) else label["name"] for label in data["labels"]),
+        labels=tuple(our_name(label if isinstance(label, str) else label["name"]) for label in data["labels"]),
         author=user.get("login") or "",
         author_id=user.get("id") or 0,
         comments=data.get("comments") or 0,

@@ -47,6 +47,14 @@ LABELS = (
 )
 
 
+_OURS = {label.name.casefold(): label.name for label in LABELS}
+
+
+def our_name(label: str) -> str:
+    """A label's name as agentd writes it, if it is one of agentd's: to GitHub `Status:Todo` is the same one."""
+    return _OURS.get(label.casefold(), label)
+
+
 def ensure_labels(gh: GitHub, labels: Iterable[Label] = LABELS) -> tuple[str, ...]:
     """Makes the labels that the repository lacks; their names. A colour that a person chose stays. GitHubError."""
     with gh.writing():

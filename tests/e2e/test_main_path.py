@@ -31,6 +31,13 @@ def test_a_labelled_issue_becomes_a_verified_pull_request(here: Installation) ->
     assert commit["commit"]["message"].startswith(f"feat(issue-{number}): Make it done")
 
 
+def test_labels_in_another_case_are_the_same_ones(here: Installation, hub: PracticeGitHub) -> None:
+    number = hub.create_issue(REPO, "Do it", "Make done.txt.", ["Agent-Ready", "Status:Todo"], author="alice")
+    [run] = here.once()["runs"]
+    assert run["state"] == "in_review"
+    assert {label.lower() for label in here.labels(number)} == {"agent-ready", "status:in-review"}
+
+
 def test_a_merged_pull_request_ends_the_task_and_leaves_no_trace(
     here: Installation, hub: PracticeGitHub, tmp_path: Path
 ) -> None:
