@@ -29,7 +29,7 @@ class Snapshot:
     nested: tuple[str, ...]
     """nested repositories that the agent left; their content is not part of the tree"""
     refused: tuple[str, ...] = ()
-    """files that git cannot read, as one that is closed to its owner; not part of the tree"""
+    """files that git cannot read: closed to their owner, or a pipe in the place of one; not part of the tree"""
 
     @property
     def is_whole(self) -> bool:
