@@ -57,7 +57,7 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
     from contextlib import AsyncExitStack
 
     from agentd.supervisor.daemon import leave, open_context, serve
-    from agentd.supervisor.process import only_one
+    from agentd.supervisor.process import only_one, outlive_log
 
     last: list[str] = []
 
@@ -93,6 +93,7 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
             sys.stdout.flush()
             await serve(context, told)
 
+    outlive_log()
     with only_one(settings.state_dir):
         context = open_context(settings, os.environ)
         asyncio.run(live())
@@ -125,7 +126,8 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
         status = child.poll()
         said = log.read_bytes()[before:].decode(errors="replace").strip()
         if status is not None:
-            raise AgentdError(f"the supervisor did not start: {said.splitlines()[-1] if said else status}")
+            silent = f"exit status {status}, and nothing in the log {log}; is its disk full?"
+            raise AgentdError(f"the supervisor did not start: {said.splitlines()[-1] if said else silent}")
         if said.startswith("supervisor of"):
             typer.echo(f"supervisor started (process {child.pid}), log: {log}")
             if settings.sandbox == "none":

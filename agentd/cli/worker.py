@@ -23,7 +23,7 @@ def worker(repo: Repo = None, config: ConfigFile = None, host_max_parallel: Capa
 
     from agentd.errors import ConfigurationError
     from agentd.supervisor.daemon import leave, open_context, work
-    from agentd.supervisor.process import only_one
+    from agentd.supervisor.process import only_one, outlive_log
 
     settings = ready_settings(config, repo=repo, host_max_parallel=host_max_parallel)
     if not settings.database_url:
@@ -36,6 +36,7 @@ def worker(repo: Repo = None, config: ConfigFile = None, host_max_parallel: Capa
         typer.echo(line)
         sys.stdout.flush()
 
+    outlive_log()
     with only_one(settings.state_dir):
         context = open_context(settings, os.environ)
         most = settings.host_max_parallel or settings.max_parallel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,22 @@ class _Position:
 
 
 def project(store: Store, state_dir: Path, events: EventFiles) -> None:
-    """Bring runs.json and the file of events up to the store. Safe to call at any time, from several processes."""
+    """Bring runs.json and the file of events up to the store. Safe to call at any time, from several processes.
+
+    Raises OSError when a file cannot be written; a later call catches up.
+    """
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     events.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state_dir / "projections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _append_events(store, events):
-            _write_runs(store, state_dir / "runs.json")
+        appended, path = _append_events(store, events), state_dir / "runs.json"
+        if appended or _is_older(path, events.path):
+            _write_runs(store, path)
+
+
+def _is_older(path: Path, events: Path) -> bool:
+    """Whether runs.json could not be written when the events were."""
+    return not path.exists() or path.stat().st_mtime_ns < events.stat().st_mtime_ns
 
 
 def _append_events(store: Store, files: EventFiles) -> bool:
@@ -71,12 +81,19 @@ def _append_events(store: Store, files: EventFiles) -> bool:
 
 
 def _append(path: Path, at: _Position, rows: list[tuple[int, str]]) -> _Position:
-    with path.open("r+b" if path.exists() else "w+b") as file:
+    """Append whole lines, or on a full disk nothing: others read this file."""
+    with path.open("r+b" if path.exists() else "w+b", buffering=0) as file:
         file.truncate(at.size)
         file.seek(at.size)
-        file.write(b"".join(body.encode() + b"\n" for _, body in rows))
-        file.flush()
-        os.fsync(file.fileno())
+        left = memoryview(b"".join(body.encode() + b"\n" for _, body in rows))
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(at.size)
+            raise
         return _Position(rows[-1][0] if rows else at.seq, file.tell(), at.before)
 
 

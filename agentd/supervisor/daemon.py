@@ -107,7 +107,7 @@ async def serve(context: Context, told: Callable[[Tick], None]) -> None:
             while not stop.asked:
                 try:
                     told(await tick(context, memory))
-                    _project(context)
+                    _project(context, memory)
                     _clean_up(context, memory, remote=True)
                     await asyncio.to_thread(_checkpoint, context)
                     _record(context, memory)
@@ -154,7 +154,7 @@ async def _present(context: Context, memory: Memory) -> AsyncIterator[None]:
             if memory.recording is not None:
                 await memory.recording
             await asyncio.to_thread(_records, context)
-            _project(context)
+            _project(context, memory)
 
 
 async def _without_store(context: Context, memory: Memory, error: StoreError, stop: Stop) -> None:
@@ -228,11 +228,19 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
         await memory.host.go_on()
 
 
-def _project(context: Context) -> None:
-    """Bring the files up to the store that other programs read."""
+def _project(context: Context, memory: Memory) -> None:
+    """Bring the files up to the store that other programs read. What cannot be written now, a later call catches up."""
     ledger = context.settings.ledger
     files = EventFiles(context.settings.events, int(ledger.events_max_mib * (1 << 20)), ledger.events_kept)
-    project(context.store, context.settings.state_dir, files)
+    try:
+        project(context.store, context.settings.state_dir, files)
+    except OSError as error:
+        if str(error) != memory.unwritten:
+            said = f"{files.path} and runs.json are behind, and written as soon as they can be: {error}"
+            print(f"agentd: {said}", file=sys.stderr, flush=True)
+        memory.unwritten = str(error)
+    else:
+        memory.unwritten = ""
 
 
 def _record(context: Context, memory: Memory) -> None:

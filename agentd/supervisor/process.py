@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import os
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -20,6 +24,7 @@ NUDGE = signal.SIGUSR1
 """Signal that makes a supervisor look at GitHub at once."""
 
 MOST_FILES = 65_536
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,28 @@ def only_one(state_dir: Path) -> Iterator[None]:
             yield
         finally:
             pid_file.unlink(missing_ok=True)
+
+
+class _Losing(io.FileIO):
+    """A file that drops what its disk has no room for."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return len(data)
+
+
+def outlive_log() -> None:
+    """Let this process lose words, and not end with its runs, when the log that it writes to has no room for them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        stream.flush()
+        raw = io.BufferedWriter(_Losing(stream.fileno(), "w", closefd=False))
+        losing = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+        setattr(sys, name, losing)
 
 
 def lift_file_limit() -> None:

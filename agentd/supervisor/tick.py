@@ -48,6 +48,8 @@ class Memory:
     recording: asyncio.Task[None] | None = None
     record_due: float = 0.0
     """boot time from which evidence and traces are made again"""
+    unwritten: str = ""
+    """why runs.json and the events could not be written the last time"""
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     """why each task waited at the last tick: rule and what was observed"""
 

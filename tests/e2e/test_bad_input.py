@@ -325,6 +325,34 @@ def test_a_full_disk_is_one_line(here: Installation, kilobytes: int) -> None:
     assert here.pulls("all") == []
 
 
+def test_a_log_without_room_ends_no_supervisor_and_no_run(here: Installation) -> None:
+    number = here.issue()
+    here.configure("poll_interval_seconds = 0.5\n")
+    (here.folder / "events").mkdir()
+    with Path("/dev/full").open("wb") as full:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "agentd", "start", "--foreground"],
+            cwd=here.folder,
+            env=here.environ | {"AGENT_EVENTS_FILE": str(here.folder / "events")},
+            stdout=full,
+            stderr=full,
+        )
+    try:
+        wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"})
+        supervisor.send_signal(signal.SIGTERM)
+        assert supervisor.wait(20) == 0
+    finally:
+        supervisor.kill()
+
+
+def test_a_start_that_can_log_nothing_says_so(here: Installation) -> None:
+    folder = here.folder / "programs"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import os, sys\nif '--foreground' in sys.argv: os._exit(120)\n")
+    path = f"{folder}:{here.environ['PYTHONPATH']}"
+    one_line(here, "start", says=("exit status 120", "supervisor.log", "is its disk full?"), PYTHONPATH=path)
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that other accounts may pass through; pytest's own are for one account."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,44 @@ def test_projections_follow_the_store_and_are_repaired(store: Store, tmp_path: P
     file.unlink()
     project(store, state, EventFiles(file))
     assert len(file.read_text().splitlines()) == 2
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """A disk with so much room for each file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_whole_lines_and_the_rest_comes_later(store: Store, tmp_path: Path) -> None:
+    files, state = EventFiles(tmp_path / "events.jsonl"), tmp_path / "state"
+    ledger.append(store, an_event(store, 0))
+    project(store, state, files)
+    before = files.path.read_bytes()
+    for number in (1, 2):
+        ledger.append(store, an_event(store, number))
+    for room in (1, len(before) + 20):
+        with files_end_at(len(before) + room), pytest.raises(OSError, match="File too large"):
+            project(store, state, files)
+        assert files.path.read_bytes() == before
+    project(store, state, files)
+    assert [json.loads(line)["data"]["n"] for line in files.path.read_text().splitlines()] == [0, 1, 2]
+
+
+def test_runs_that_could_not_be_written_are_written_without_a_new_event(store: Store, tmp_path: Path) -> None:
+    files, state = EventFiles(tmp_path / "events.jsonl"), tmp_path / "state"
+    a_run(store)
+    ledger.append(store, an_event(store, 1))
+    (state / "runs.json.new").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        project(store, state, files)
+    (state / "runs.json.new").rmdir()
+    project(store, state, files)
+    assert [record["task_id"] for record in json.loads((state / "runs.json").read_text())] == ["P0-01"]
 
 
 def test_a_large_file_of_events_makes_room_for_a_new_one(store: Store, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 from agentd.config import Settings
 from agentd.run.context import Context
 from agentd.store.connection import Store
-from agentd.supervisor.daemon import Stop, _clean_up, _pause
+from agentd.store.ledger import append
+from agentd.supervisor.daemon import Stop, _clean_up, _pause, _project
 from agentd.supervisor.tick import Memory
 from tests.conftest import TurnedClock
+from tests.store.test_store import an_event
 
 
 @pytest.fixture
@@ -41,6 +43,32 @@ def test_a_clean_up_that_ends_by_an_error_of_its_own_is_told(
     told = capsys.readouterr().err
     assert "agentd: clean-up: an error inside agentd" in told
     assert "AttributeError" in told  # there is no mirror
+
+
+def test_files_that_cannot_be_written_are_told_once_and_caught_up(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, memory = context.settings.events, Memory()
+    for number in (1, 2):
+        append(context.store, an_event(context.store, number))
+        file.mkdir(parents=True)
+        _project(context, memory)
+        assert f"agentd: {file} and runs.json are behind" in capsys.readouterr().err
+        _project(context, memory)
+        assert capsys.readouterr().err == ""
+        file.rmdir()
+        _project(context, memory)
+        assert len(file.read_text().splitlines()) == number
+        file.unlink()
+    file.mkdir()
+    append(context.store, an_event(context.store, 3))
+    _project(context, memory)
+    file.rmdir()
+    file.parent.rmdir()
+    file.parent.touch()
+    capsys.readouterr()
+    _project(context, memory)
+    assert "File exists" in capsys.readouterr().err, "another reason"
 
 
 def test_one_nudge_ends_one_pause_and_a_stop_ends_all() -> None:
