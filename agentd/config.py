@@ -248,7 +248,7 @@ class TracingSettings(Frozen):
 class Settings(Frozen):
     """All of agentd's settings."""
 
-    model_config = ConfigDict(populate_by_name=True, validate_default=True)
+    model_config = ConfigDict(populate_by_name=True, validate_default=True, hide_input_in_errors=True)
 
     repo: str = Field("", validation_alias=_named("repo", "REPO"))
     """The repository, `owner/name`."""
@@ -375,6 +375,15 @@ class Settings(Frozen):
         legal = all(part and all(c.isalnum() or c in "-._" for c in part) and part not in {".", ".."} for part in parts)
         if value and (len(parts) != 2 or not legal):
             raise ValueError("must be owner/name")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _one_word(cls, value: SecretStr) -> SecretStr:
+        """Anything else is no header (RFC 9110, section 5.5), and errors about headers quote them."""
+        if not all("!" <= c <= "~" for c in value.get_secret_value()):
+            said = "holds a line break, a space, or a character that is neither a letter, a digit nor a sign of ASCII"
+            raise ValueError(f"{said}; it must be the token alone")
         return value
 
     @field_validator("github_api_url", "github_server_url")

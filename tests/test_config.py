@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from agentd.config import Settings, environment_names
 from agentd.errors import ConfigurationError
@@ -98,6 +99,16 @@ def test_a_bad_file_is_one_line_naming_it(tmp_path: Path, text: str, said: str) 
         load({}, environ={}, directory=tmp_path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rest", ["\nbot account", "\rx", " x", "\x7f", "\x01", "\u2028x", "é"])
+def test_a_token_that_is_more_than_one_word_is_refused_and_not_quoted(tmp_path: Path, rest: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"EXECUTOR_BOT_TOKEN.*it must be the token alone") as caught:
+        settings_of(tmp_path, ENVIRONMENT | {"EXECUTOR_BOT_TOKEN": f"ghp_SECRET{rest}x"})
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(ValidationError) as other:
+        Settings.model_validate({"token": f"ghp_SECRET{rest}x"})
+    assert "SECRET" not in str(other.value)
 
 
 def test_the_first_of_the_token_variables_wins_and_is_named(tmp_path: Path) -> None:

@@ -245,7 +245,10 @@ class GitHub:
         return wait_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)(attempt)
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._token, "***") if self._token else text
+        """The text without the token, which messages also quote in its repr."""
+        for shape in (self._token, repr(self._token)[1:-1]) if self._token else ():
+            text = text.replace(shape, "***")
+        return text
 
 
 class _Door(Requester):

@@ -54,6 +54,16 @@ def test_a_setting_that_cannot_be_used_is_named(here: Installation, case: str) -
     assert "ghp_wrong" not in line
 
 
+@pytest.mark.parametrize("command", [["once"], ["start"], ["why", "1"], ["init", "--repo", REPO]])
+def test_a_token_that_is_more_than_one_word_is_refused_and_never_shown(here: Installation, command: list[str]) -> None:
+    here.issue()
+    says = ("EXECUTOR_BOT_TOKEN", "it must be the token alone")
+    line = one_line(here, *command, says=says, EXECUTOR_BOT_TOKEN="ghp_SECRETSECRET\nbot account")
+    assert "SECRET" not in line
+    kept = [file.read_bytes() for file in here.folder.rglob("*") if file.is_file()]
+    assert not any(b"SECRETSECRET" in text for text in kept)
+
+
 FILES = {
     "unknown setting": ("maximum = 3\n", ("agentd.toml", "maximum")),
     "no TOML": ("= 3\n", ("agentd.toml",)),

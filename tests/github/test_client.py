@@ -167,6 +167,13 @@ def test_the_token_is_in_no_message(hub, time):
     assert secret not in str(caught.value) and "***" in str(caught.value)
 
 
+def test_a_token_that_is_no_header_is_in_no_message(hub, time):
+    gh = connect(hub.url, "ghp_0123456789abcdef\nbot account", "alice/widget", clock=time, sleep=time.sleep)
+    with pytest.raises(GitHubError, match="InvalidHeader") as caught:
+        gh.request("GET", f"{gh.base}/labels")
+    assert "0123456789" not in str(caught.value) and "***" in str(caught.value)
+
+
 def test_an_unreachable_github_is_unavailable(time):
     gh = connect("http://127.0.0.1:9", "t", "a/b", clock=time, sleep=time.sleep)
     with pytest.raises(Unavailable, match="no answer"):
