@@ -25,9 +25,10 @@ def reset(task_id: TaskId = None, config: ConfigFile = None, every: All = False)
     settings = load_settings(config).settings
     store = open_store(settings.database_url, settings.state_dir, SystemClock(), create=False)
     busy = {run.task_id for run in runs.active_runs(store)}
-    known = sorted(
-        set(runs.latest_by_task(store)) | {scope for scope in holds.holds(store) if TASK_ID.fullmatch(scope)}
-    )
+    tasks, held = set(runs.latest_by_task(store)), set(holds.holds(store))
+    if task_id is not None and task_id not in tasks | held | {row.claim.task_id for row in claims.list_claims(store)}:
+        raise ConfigurationError(f"{task_id}: no such task here; `agentd runs list` shows them")
+    known = sorted(tasks | {scope for scope in held if TASK_ID.fullmatch(scope)})
     chosen = known if every else [task_id or ""]
     for name in chosen:
         if name in busy:

@@ -85,6 +85,14 @@ def test_a_settings_file_that_cannot_be_used_is_named(here: Installation, case: 
     one_line(here, "once", says=says)
 
 
+def test_a_task_that_nobody_knows_is_not_reset(here: Installation) -> None:
+    here.issue()
+    here.once()
+    said = here.run("reset", "isue-1", check=1)
+    assert said == "agentd: isue-1: no such task here; `agentd runs list` shows them\n"
+    assert here.run("reset", "issue-1") == "issue-1: attempts and claim forgotten\n"
+
+
 def test_an_account_that_may_only_read_is_refused(here: Installation, hub: PracticeGitHub) -> None:
     here.issue()
     hub.grant(REPO, "agentd-bot", "read")
