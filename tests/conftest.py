@@ -53,6 +53,17 @@ class TurnedClock:
         self.boot += seconds
 
 
+def path_without(name: str, path: str, folder: Path) -> str:
+    """A PATH with every program of `path` but one; the links to them are put into `folder`."""
+    folder.mkdir()
+    for place in path.split(":"):
+        for program in Path(place).glob("*"):
+            link = folder / program.name
+            if program.name != name and not link.is_symlink():
+                link.symlink_to(program)
+    return str(folder)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a token nor a proxy of whoever runs the tests reaches them."""

@@ -29,6 +29,7 @@ from agentd.store import attempts, claims, executors, holds, schema, spending
 from agentd.store.executors import Executor
 from agentd.store.ticks import TickNote, note_tick
 from agentd.supervisor.process import running
+from tests.conftest import path_without
 from tests.doctor.conftest import Place
 
 Arrange = Callable[[Place], object]
@@ -245,6 +246,12 @@ def old_git(place: Place) -> None:
     place.effects["sudo"] = lambda words: program.unlink()
 
 
+def no_git(place: Place) -> None:
+    path = place.environ["PATH"]
+    place.environ["PATH"] = path_without("git", path, place.folder / "programs")
+    place.effects["sudo"] = lambda words: place.environ.update(PATH=path)
+
+
 def mirror(place: Place) -> Path:
     _ = place.store
     path = place.state_dir / "mirrors" / f"{place.repo}.git"
@@ -405,6 +412,7 @@ SITUATIONS: list[tuple[str, str, Arrange]] = [
     ("store.ledger", "changed", changed_ledger),
     ("store.disk", "too little", environ(AGENTD_MAX_DISK_MIB="900000000")),
     ("git.version", "old", old_git),
+    ("git.version", "none", no_git),
     ("git.mirror", "shallow", shallow_mirror),
     ("git.workspaces", "unknown", strange_workspace),
     ("git.branches", "unknown", strange_branch),

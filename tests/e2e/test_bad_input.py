@@ -17,6 +17,7 @@ import pytest
 
 from agentd.git.runner import git
 from agentd.practice import PracticeGitHub
+from tests.conftest import path_without
 from tests.e2e.conftest import REPO, Installation, written
 from tests.e2e.test_restart import agents, wait_for
 from tests.test_contracts import GOOD
@@ -318,6 +319,21 @@ def test_a_damaged_store_of_the_engine_is_named(here: Installation) -> None:
     store.parent.mkdir(parents=True)
     store.write_bytes(b"no database at all" * 500)
     one_line(here, "once", says=("engine.db",))
+
+
+@pytest.mark.parametrize("command", ["once", "start"])
+def test_without_git_it_is_one_line(here: Installation, command: str) -> None:
+    here.issue()
+    path = path_without("git", here.environ["PATH"], here.folder / "programs")
+    one_line(here, command, says=("git cannot be run", "install git"), PATH=path)
+
+
+def test_without_git_the_doctor_finds_it_and_looks_at_all_else(here: Installation) -> None:
+    path = path_without("git", here.environ["PATH"], here.folder / "programs")
+    found = {row["code"]: row["level"] for row in here.doctor(PATH=path)}
+    assert found["git.version"] == "fail"
+    assert "doctor.unfinished" not in found
+    assert here.run("salvage", "list", PATH=path) == here.run("salvage", "list")
 
 
 @pytest.mark.parametrize("kilobytes", [60, 300, 700])
