@@ -148,13 +148,13 @@ class LockfileSettings(Frozen):
 class Price(Frozen):
     """`[gateway.prices."<model>"]`: US dollars for a million tokens. `*` in the name stands for anything."""
 
-    input: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    input: float = Field(ge=0, le=1e6)
     """Of input that is not from a cache."""
-    output: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    output: float = Field(ge=0, le=1e6)
     """Of output, reasoning included."""
-    cached: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0, le=1e6)
     """Of input from a cache; as `input` when not set."""
-    cache_write: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    cache_write: float | None = Field(default=None, ge=0, le=1e6)
     """Of input that is put into a cache; as `input` when not set."""
 
 
@@ -389,8 +389,9 @@ class Settings(Frozen):
     @field_validator("github_api_url", "github_server_url")
     @classmethod
     def _url_shape(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// or http://")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("must begin with https:// or http:// and name a host")
         return value.rstrip("/")
 
     @field_validator("state_dir", "log_dir", "events_file", "worktree_base", "repo_root", "policy")

@@ -57,7 +57,7 @@ def load(
             values[field], origins[field] = found, name
     if ask_gh and not _secret(values.get("token", "")):
         server = str(values.get("github_server_url", Settings.model_fields["github_server_url"].default))
-        token = _gh_token(environ, urlsplit(server).hostname or "")
+        token = _gh_token(environ, server)
         if token:
             values["token"], origins["token"] = token, "gh auth token"
     if origins["policy"] == path.name and isinstance(values["policy"], str):
@@ -112,6 +112,8 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: cannot be read: its values are nested too deeply") from None
     if "token" in values:
         raise ConfigurationError(f"{path}: token must not stand in a file; set EXECUTOR_BOT_TOKEN in the environment")
     unknown = sorted(set(values) - set(Settings.model_fields))
@@ -134,9 +136,13 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     return found
 
 
-def _gh_token(environ: Mapping[str, str], host: str) -> str:
+def _gh_token(environ: Mapping[str, str], server: str) -> str:
     program = shutil.which("gh", path=environ.get("PATH"))
-    if program is None:
+    try:
+        host = urlsplit(server).hostname
+    except ValueError:  # told when the settings are made
+        return ""
+    if program is None or not host:
         return ""
     try:
         done = subprocess.run(

@@ -14,9 +14,11 @@ from agentd.states import RunState
 
 
 class Frozen(BaseModel):
-    """Immutable and closed: an unknown key is an error."""
+    """Immutable and closed: an unknown key is an error, and so is a number that is none or has no end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True, allow_inf_nan=False
+    )
 
 
 Level = Literal["high", "medium", "low"]

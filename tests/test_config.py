@@ -101,6 +101,30 @@ def test_a_bad_file_is_one_line_naming_it(tmp_path: Path, text: str, said: str) 
     assert "\n" not in str(caught.value)
 
 
+FLOATS = (
+    *("poll_interval_seconds", "host_max_load", "claim.lease_seconds", "retention.run_days", "gateway.wait_seconds"),
+    *("lockfiles.timeout_minutes", "ledger.events_max_mib", "budgets.day.usd", 'gateway.prices."m"'),
+)
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+@pytest.mark.parametrize("key", FLOATS)
+def test_a_number_without_an_end_is_refused(tmp_path: Path, key: str, number: str) -> None:
+    price = f"{{ input = {number}, output = 1 }}"
+    (tmp_path / "agentd.toml").write_text(f"{key} = {price if 'prices' in key else number}\n")
+    with pytest.raises(ConfigurationError, match="finite number"):
+        settings_of(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://host:many", "http://host:99999", "ftp://host"])
+@pytest.mark.parametrize("variable", ["GITHUB_API_URL", "GITHUB_SERVER_URL"])
+@pytest.mark.parametrize("token", ["", "secret-token"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, variable: str, url: str, token: str) -> None:
+    environ = ENVIRONMENT | {variable: url, "EXECUTOR_BOT_TOKEN": token}
+    with pytest.raises(ConfigurationError, match=variable):
+        load({}, environ=environ, directory=tmp_path, ask_gh=True)
+
+
 @pytest.mark.parametrize("rest", ["\nbot account", "\rx", " x", "\x7f", "\x01", "\u2028x", "é"])
 def test_a_token_that_is_more_than_one_word_is_refused_and_not_quoted(tmp_path: Path, rest: str) -> None:
     with pytest.raises(ConfigurationError, match=r"EXECUTOR_BOT_TOKEN.*it must be the token alone") as caught:

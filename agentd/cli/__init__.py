@@ -90,7 +90,7 @@ def _agentd(version: bool = typer.Option(False, "--version", help="Print the ver
 
 
 def main() -> None:
-    """The console script: every error that agentd raises on purpose is one line and a non-zero exit."""
+    """The console script: an error that agentd raises on purpose, or that names a file, is one line, and no exit 0."""
     try:
         app()
     except AgentdError as error:
@@ -101,3 +101,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:  # without a file's name it may be anything
+        if error.filename is None:
+            raise
+        typer.echo(f"agentd: {error.filename}: {error.strerror}", err=True)
+        sys.exit(1)

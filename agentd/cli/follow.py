@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentd.cli.options import ConfigFile, Json, load_settings
+from agentd.plain import storable
 
 if TYPE_CHECKING:
     from agentd.config import Settings
@@ -39,7 +40,7 @@ def follow(
     from agentd.views.following import chosen
 
     settings = load_settings(config).settings
-    wanted = list(dict.fromkeys(run_ids or [])) or chosen(settings, every=every)
+    wanted = list(dict.fromkeys(storable(run_ids or []))) or chosen(settings, every=every)
     if raw:
         _raw(settings, wanted)
     else:

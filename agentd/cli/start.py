@@ -104,13 +104,13 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
 def _detach(settings: Settings, arguments: list[str]) -> None:
     """Start `start --foreground` in a session of its own, and wait until it is up or has said why not."""
     from agentd.errors import AgentdError
-    from agentd.supervisor.process import running
+    from agentd.supervisor.process import make_log_dir, running
 
     found = running(settings.state_dir)
     if found is not None:
         typer.echo(f"the supervisor is running already (process {found.pid})")
         return
-    settings.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_log_dir(settings.log_dir)
     log = settings.log_dir / "supervisor.log"
     before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:

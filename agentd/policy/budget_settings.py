@@ -34,7 +34,7 @@ class Caller:
 class Limits(Frozen):
     """`[budgets.<scope>]`: what all calls of one scope together may use. 0 is no limit."""
 
-    usd: float = Field(default=0.0, ge=0, le=1e9, allow_inf_nan=False)
+    usd: float = Field(default=0.0, ge=0, le=1e9)
     """US dollars, by the price list of `[gateway.prices]` and the built-in one."""
     tokens: int = Field(default=0, ge=0, le=10**15)
     """Tokens of input and output together, those from a cache included."""
@@ -53,7 +53,7 @@ class Override(Frozen):
     """Only calls of this profile; empty fits all."""
     model: str = ""
     """Only calls of this model; empty fits all."""
-    usd: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+    usd: float | None = Field(default=None, ge=0, le=1e9)
     """Instead of the wider limit; 0 lifts it."""
     tokens: int | None = Field(default=None, ge=0, le=10**15)
     """Instead of the wider limit; 0 lifts it."""

@@ -30,7 +30,7 @@ from agentd.store.projections import EventFiles, project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
-from agentd.supervisor.process import NUDGE, lift_file_limit
+from agentd.supervisor.process import NUDGE, lift_file_limit, make_log_dir
 from agentd.supervisor.records import make_records
 from agentd.supervisor.tick import Memory, Tick, tick
 
@@ -63,7 +63,7 @@ def open_context(settings: Settings, environ: Mapping[str, str], show: Callable[
     """Open all doors. Raises AgentdError, one line for each thing that is wrong with token, repository or base."""
     lift_file_limit()
     clock = SystemClock()
-    settings.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # before a folder in it is made
+    make_log_dir(settings.log_dir)  # before a folder in it is made
     store = open_store(settings.database_url, settings.state_dir, clock)
     bind(store, settings.repo)
     require_near_versions(store)

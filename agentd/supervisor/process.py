@@ -75,6 +75,14 @@ def only_one(state_dir: Path) -> Iterator[None]:
             pid_file.unlink(missing_ok=True)
 
 
+def make_log_dir(log_dir: Path) -> None:
+    """Raises ConfigurationError where there cannot be such a folder."""
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"{log_dir}: the log directory cannot be used: {error.strerror}") from None
+
+
 class _Losing(io.FileIO):
     """A file that drops what its disk has no room for."""
 

@@ -43,6 +43,10 @@ PLACES = {
     "a repository that is no name": ({"REPO": "alice/../widget"}, ("repo", "owner/name")),
     "missing base branch": ({"BASE_BRANCH": "trunk"}, ("trunk", "base_branch")),
     "a number that is none": ({"MAX_PARALLEL": "many"}, ("max_parallel", "MAX_PARALLEL")),
+    "a number without an end": ({"POLL_INTERVAL_SECONDS": "inf"}, ("POLL_INTERVAL_SECONDS", "finite number")),
+    "half an address": ({"GITHUB_API_URL": "http://[::1"}, ("GITHUB_API_URL", "Invalid IPv6 URL")),
+    "a log directory that is a file": ({"AGENT_LOG_DIR": "/dev/null"}, ("/dev/null", "log directory")),
+    "a state directory with too long a name": ({"AGENT_STATE_DIR": f"/{'x' * 300}"}, ("/xxx", "too long")),
     "no GitHub there": ({"GITHUB_API_URL": "http://127.0.0.1:9"}, ("127.0.0.1", "no answer")),
 }
 
@@ -68,6 +72,7 @@ def test_a_token_that_is_more_than_one_word_is_refused_and_never_shown(here: Ins
 FILES = {
     "unknown setting": ("maximum = 3\n", ("agentd.toml", "maximum")),
     "no TOML": ("= 3\n", ("agentd.toml",)),
+    "TOML without a bottom": (f"a = {'[' * 100_000}", ("agentd.toml", "nested too deeply")),
     "a token in the file": ('token = "x"\n', ("agentd.toml", "EXECUTOR_BOT_TOKEN")),
     "unknown adapter": ('[profiles.build]\nadapter = "magic"\n', ("magic", "build")),
     "a program that is not there": (
@@ -84,6 +89,23 @@ def test_a_settings_file_that_cannot_be_used_is_named(here: Installation, case: 
     text, says = FILES[case]
     (here.folder / "agentd.toml").write_text(f'verify_command = "true"\n{text}' if "[" in text else text)
     one_line(here, "once", says=says)
+
+
+def test_a_log_directory_that_is_a_file_starts_no_supervisor(here: Installation) -> None:
+    one_line(here, "start", says=("/dev/null", "log directory"), AGENT_LOG_DIR="/dev/null")
+
+
+def test_a_file_that_cannot_be_used_is_one_line_wherever_it_is_met(here: Installation) -> None:
+    one_line(here, "status", says=("/xxx", "File name too long"), AGENT_STATE_DIR=f"/{'x' * 300}")
+
+
+NAMES = ("runs show", "runs cancel", "runs retry", "reset", "follow", "gateway revoke --run", "why", "evidence show")
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_a_name_that_is_no_text_is_one_line(here: Installation, command: str) -> None:
+    here.run("once")
+    one_line(here, *command.split(), "\udcff", says=("agentd: ",))
 
 
 def test_a_task_that_nobody_knows_is_not_reset(here: Installation) -> None:
