@@ -6,6 +6,7 @@ Where the workspace's tree can be seen, and so where git reads it, its layout kn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from agentd.git.salvage import Manifest, message, salvage_ref
 from agentd.git.workspace import Inside, Workspace, check_untampered
 
 GITLINK = "160000"
+CLOSED = ("could not open directory", "Permission denied")
+"""git's words for a folder that it cannot read. Whatever is in it is left out, and the exit status is 0."""
+UNREAD = re.compile(r"^warning: could not open directory '(.+?)/?(?:': .*)?$", re.MULTILINE)
+"""git cuts a long message off."""
 READ_SECONDS = 180.0
 """For reading what an agent left: among its files may be one that never ends, such as a FIFO named .gitignore."""
 
@@ -29,7 +34,7 @@ class Snapshot:
     nested: tuple[str, ...]
     """nested repositories that the agent left; their content is not part of the tree"""
     refused: tuple[str, ...] = ()
-    """files that git cannot read: closed to their owner, or a pipe in the place of one; not part of the tree"""
+    """what git cannot read: closed to its owner, or a pipe in the place of a file; not part of the tree"""
 
     @property
     def is_whole(self) -> bool:
@@ -96,9 +101,15 @@ class Look:
         self.inside = reader.inside if reader else None
         self.layout = LAYOUTS[workspace.layout]
 
-    def git(self, *arguments: str, stdin: bytes | None = None) -> str:
+    def git(self, *arguments: str, stdin: bytes | None = None, refuse: Sequence[str] = ()) -> str:
         found: str = self.layout.run_git(
-            self.mirror, self.workspace, self.inside, *arguments, stdin=stdin, timeout_seconds=READ_SECONDS
+            self.mirror,
+            self.workspace,
+            self.inside,
+            *arguments,
+            stdin=stdin,
+            timeout_seconds=READ_SECONDS,
+            refuse=refuse,
         )
         return found
 
@@ -107,31 +118,35 @@ class Look:
         self.layout.gather(self.mirror, self.workspace, self.inside, tree)
 
     def unlock(self) -> None:
-        """Let the owner write to every folder of the tree, which git keeps no record of."""
+        """Let the owner into every folder of the tree and write there, which git keeps no record of."""
         self.layout.unlock(self.mirror, self.workspace, self.inside)
 
 
 def _add_all(look: Look) -> tuple[list[str], list[str]]:
-    """Bring every file into the index that git takes: (repositories without a commit, files that it cannot read)."""
+    """Bring every file into the index that git takes: (repositories without a commit, what it cannot read)."""
+    closed: list[str] = []
     try:
         _add(look, "--all")
     except GitError as error:
         try:
             _add(look, "--all", "--ignore-errors")
         except GitError as again:
-            if again.exit_status != 1:
+            if again.exit_status not in (0, 1):
                 raise error from None
+            closed = sorted(set(UNREAD.findall(again.stderr)))
     else:
         return [], []
     told = look.git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all")
     left = [line[3:] for line in told.split("\0") if line and line[1] != " "]
-    return [name.rstrip("/") for name in left if name.endswith("/")], [name for name in left if not name.endswith("/")]
+    files = [name for name in left if not name.endswith("/")]
+    return [name.rstrip("/") for name in left if name.endswith("/")], [*files, *closed]
 
 
 def _add(look: Look, *options: str) -> None:
     """Bring the index up to the files. Repositories that it has as links are left out.
 
     To see whether such a one has changed, git would run in it, with whatever configuration the agent gave it.
+    Folders that the agent closed to itself are opened. Raises GitError also when git cannot read one nevertheless.
     """
     # What a killed git left; nobody else uses this index.
     look.workspace.index.with_name(f"{look.workspace.index.name}.lock").unlink(missing_ok=True)
@@ -139,7 +154,14 @@ def _add(look: Look, *options: str) -> None:
     links = [entry.partition("\t")[2] for entry in entries if entry.startswith(GITLINK)]
     paths = "\0".join([".", *(f":(exclude,literal){link}" for link in links)])
     stdin = paths.encode(errors="surrogateescape")
-    look.git("add", *options, "--pathspec-from-file=-", "--pathspec-file-nul", stdin=stdin)
+    arguments = ("add", *options, "--pathspec-from-file=-", "--pathspec-file-nul")
+    try:
+        look.git(*arguments, stdin=stdin, refuse=CLOSED)
+    except GitError as error:
+        if not any(words in error.stderr for words in CLOSED):
+            raise
+        look.unlock()
+        look.git(*arguments, stdin=stdin, refuse=CLOSED)
 
 
 def tracked_tree(mirror: Mirror, workspace: Workspace, reader: Reader | None = None) -> str:

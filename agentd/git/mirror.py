@@ -140,7 +140,7 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
                 *refspecs,
                 token=mirror.token,
                 # It would leave the refs as they were, and end with 0.
-                refuse=SHALLOW,
+                refuse=(SHALLOW,),
             )
         except GitError as error:
             if SHALLOW in error.stderr:

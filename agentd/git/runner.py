@@ -82,6 +82,11 @@ def complaint(name: str, exit_status: int, output: str, stderr: bytes) -> GitErr
     return GitError(f"git {name} failed ({exit_status}): {last}", exit_status, said + output)
 
 
+def complains(stderr: bytes, refuse: Sequence[str]) -> bool:
+    """Whether git said any of the words, which it may do and still end with 0."""
+    return any(words.encode() in stderr for words in refuse)
+
+
 def git(
     *arguments: str,
     git_dir: Path | None = None,
@@ -92,13 +97,13 @@ def git(
     timeout_seconds: float = TIMEOUT_SECONDS,
     descriptors: tuple[int, ...] = (),
     accept: tuple[int, ...] = (0,),
-    refuse: str = "",
+    refuse: Sequence[str] = (),
 ) -> str:
     """Run git and return what it printed, without the last line end.
 
     `stdin` is what git reads, or an open file of it; `token` reaches git over a file descriptor; `descriptors` are
     handed on to it. Raises GitError when the exit status is not in `accept`, on a time-out, when git is missing,
-    and when it complains with the words of `refuse` whatever its exit status.
+    and when it complains with words of `refuse` whatever its exit status.
     """
     with _credential(token) as (options, credential):
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
@@ -123,7 +128,7 @@ def git(
         except subprocess.TimeoutExpired:
             raise GitError(f"git {arguments[0]} did not end within {timeout_seconds:.0f} s") from None
     output = done.stdout.decode(errors="surrogateescape")
-    if done.returncode not in accept or (refuse and refuse.encode() in done.stderr):
+    if done.returncode not in accept or complains(done.stderr, refuse):
         raise complaint(arguments[0], done.returncode, output, done.stderr)
     return output.removesuffix("\n")
 

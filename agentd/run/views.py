@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from agentd.errors import ConfigurationError, GitError
-from agentd.git.runner import complaint
+from agentd.git.runner import complains, complaint
 from agentd.git.workspace import View
 from agentd.sandbox.launch import SandboxFailed, start
 from agentd.sandbox.profile import Lower, Mount, SandboxSpec
@@ -29,6 +29,7 @@ def run_inside(
     stdin: bytes = b"",
     stdout: Path | None = None,
     timeout_seconds: float,
+    refuse: Sequence[str] = (),
 ) -> str:
     """One git in a sandbox of its own, to its end; see agentd.git.layouts.protocol.Inside. Raises GitError."""
     name = next((word for word in argv[1:] if not word.startswith("-") and "=" not in word), argv[0])
@@ -46,6 +47,6 @@ def run_inside(
         raise GitError(f"git {name} did not end within {timeout_seconds:.0f} s") from None
     exit_status = contained.process.returncode
     printed = (out or b"").decode(errors="surrogateescape")
-    if exit_status != 0:
+    if exit_status != 0 or complains(complained, refuse):
         raise complaint(name, exit_status, printed, complained)
     return printed.removesuffix("\n")

@@ -231,6 +231,32 @@ def test_what_git_does_not_take_is_named_and_all_else_is_kept(
     assert set(found.changed) == {"a.txt", "mine.txt", "d/closed"} - set(closed)
 
 
+@pytest.mark.parametrize("mode", ["000", "200", "444"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_work_in_a_closed_folder_is_collected(
+    there: Mirror,  # noqa: F811
+    tmp_path: Path,
+    layout: workspace.LayoutName,
+    mode: str,
+) -> None:
+    here = scene(there, tmp_path, layout)
+    here.act(f"mkdir -p shut/within; echo precious > shut/within/f; chmod {mode} shut/within shut")
+    found = here.snapshot()
+    assert (found.changed, found.is_whole) == (("shut/within/f",), True)
+    assert here.content(found.tree)["shut/within/f"] == "100644 precious"
+    here.act(f"chmod 755 shut shut/within; echo otherwise > shut/within/f; chmod {mode} shut")
+    assert here.tracked() != found.tree
+
+
+def test_a_folder_that_stays_unreadable_is_named(there: Mirror, tmp_path: Path) -> None:  # noqa: F811
+    here = scene(there, tmp_path, "overlay")
+    deeper = "import os\nfor i in range(20): os.mkdir('n' * 250); os.chdir('n' * 250)\nopen('f', 'w').write('precious')"
+    here.act(f'mkdir deep; cd deep; %python% -c "{deeper}"')
+    found = here.snapshot()
+    assert not found.is_whole
+    assert [Path(one).parts[0] for one in found.refused] == ["deep"]
+
+
 def test_an_overlay_takes_no_copy_of_the_base(source: Path, there: Mirror, tmp_path: Path) -> None:  # noqa: F811
     commit(source, {f"many/{number}.txt": "x" * 5000 for number in range(200)})
     one, two = (scene(there, tmp_path, "overlay", name) for name in ("one", "two"))

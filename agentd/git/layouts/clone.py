@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.errors import GitError
@@ -66,6 +67,7 @@ def run_git(
     *arguments: str,
     stdin: bytes | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    refuse: Sequence[str] = (),
 ) -> str:
     """git on the host, with the mirror as its repository: nothing of the workspace's own `.git` is read."""
     environment = {"GIT_INDEX_FILE": str(workspace.index), "GIT_WORK_TREE": str(workspace.path)}
@@ -75,6 +77,7 @@ def run_git(
         environment=environment,
         stdin=stdin,
         timeout_seconds=timeout_seconds,
+        refuse=refuse,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.errors import GitError
@@ -88,6 +89,7 @@ def run_git(
     stdin: bytes | None = None,
     stdout: Path | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    refuse: Sequence[str] = (),
 ) -> str:
     """git inside, with a repository of the supervisor's own: nothing of the workspace's own `.git` is read."""
     if arguments[0] in INDEX_ALONE:
@@ -106,6 +108,7 @@ def run_git(
         stdin=stdin or b"",
         stdout=stdout,
         timeout_seconds=timeout_seconds,
+        refuse=refuse,
     )
 
 

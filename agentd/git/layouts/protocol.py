@@ -81,7 +81,8 @@ class View:
 class Inside(Protocol):
     """Runs a program to its end in a sandbox, in the folder that shows the view's tree; what it printed.
 
-    Raises GitError when it fails or takes too long. With `stdout` its output goes to that file, which it makes.
+    Raises GitError when it fails, takes too long, or complains with words of `refuse` whatever its exit status. With
+    `stdout` its output goes to that file, which it makes.
     """
 
     def __call__(
@@ -93,6 +94,7 @@ class Inside(Protocol):
         stdin: bytes = b"",
         stdout: Path | None = None,
         timeout_seconds: float,
+        refuse: Sequence[str] = (),
     ) -> str: ...
 
 
