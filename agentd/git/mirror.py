@@ -14,13 +14,15 @@ from git import Repo
 
 from agentd.config import Settings
 from agentd.errors import GitError
-from agentd.git.naming import branch_of, claim_ref, work_ref
+from agentd.git.naming import FOLDER, branch_of, claim_ref, work_ref
 from agentd.git.runner import Author, git
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 CHECKOUTS = 2
 """Of one mirror at the same time."""
 CHECKOUT_WAIT_SECONDS = 0.02
+ABOVE = "refs/agentd/above"
+"""Where the mirror keeps a branch of the remote that has the name of the folder of all tasks' branches."""
 SHALLOW = "shallow roots are not allowed"
 """git's words for refs that it does not take from a repository without the beginning of its history."""
 
@@ -127,6 +129,8 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
         # A pattern may match nothing, a plain name may not: the task's branch need not exist yet.
         branch, claim = f"refs/heads/{branch_of(task_id)}", claim_ref(task_id)
         refspecs += [f"+{branch}*:refs/remotes/origin/{branch_of(task_id)}*", f"+{claim}*:{_seen(claim)}*"]
+        # A branch named as the folder of all tasks' branches, by a pattern that matches few others.
+        refspecs += [f"+refs/heads/{FOLDER[:-1]}*{FOLDER[-1]}:{ABOVE}/{FOLDER[:-1]}*{FOLDER[-1]}"]
     with mirror.locked():
         try:
             mirror.git(
@@ -202,6 +206,15 @@ def resolve(mirror: Mirror, ref: str) -> str | None:
 def remote_branch(mirror: Mirror, task_id: str) -> str | None:
     """The task's branch as last fetched."""
     return resolve(mirror, f"refs/remotes/origin/{branch_of(task_id)}")
+
+
+def branch_in_the_way(mirror: Mirror, task_id: str) -> str | None:
+    """A branch of the remote, as last fetched, beside which the task's cannot be: refs are files and folders."""
+    if resolve(mirror, f"{ABOVE}/{FOLDER}") is not None:
+        return FOLDER
+    tracked = "refs/remotes/origin/"
+    below = mirror.git("for-each-ref", "--count=1", "--format=%(refname)", f"{tracked}{branch_of(task_id)}/")
+    return below.removeprefix(tracked) or None
 
 
 def seen_claim(mirror: Mirror, task_id: str) -> str | None:

@@ -7,12 +7,14 @@ import re
 from agentd.errors import ConfigurationError
 
 TASK_ID = re.compile(r"(?:P[0-3]-[0-9]{2,9}|issue-[1-9][0-9]{0,9})")
-_BRANCH = re.compile(rf"agent/({TASK_ID.pattern})")
+FOLDER = "agent"
+"""What the names of all tasks' branches begin with."""
+_BRANCH = re.compile(rf"{FOLDER}/({TASK_ID.pattern})")
 
 
 def branch_of(task_id: str) -> str:
     """`agent/<task id>`. Raises ConfigurationError for anything that is not a task id."""
-    return f"agent/{_checked(task_id)}"
+    return f"{FOLDER}/{_checked(task_id)}"
 
 
 def task_of(branch: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from agentd.errors import AgentdError, GitError
 from agentd.git.mirror import EMPTY_TREE, Mirror, fetch_work, is_ancestor, resolve
 from agentd.git.naming import branch_of, claim_ref, work_ref
@@ -11,16 +13,36 @@ class Outdated(AgentdError):
     """The remote ref is not where it was expected: somebody else moved it."""
 
 
+class NameTaken(AgentdError):
+    """Another branch of the remote leaves no place for this one, as names of files and folders do."""
+
+
 class RefusedRef(AgentdError):
     """The remote does not take this kind of ref."""
+
+
+_COLLISION = re.compile(r"'refs/heads/([^']+)' exists; cannot create|directory file conflict|refname conflict")
+"""What git says, and GitHub in git's place; the latest git leaves the other name out (refs.c)."""
+
+
+def name_taken(task_id: str, other: str) -> NameTaken:
+    """The error of a task whose branch the branch `other` leaves no place for; empty for one that nobody knows."""
+    branch = branch_of(task_id)
+    known = f"the branch {other}" if other else f"a branch named as a part of {branch}, or below it,"
+    return NameTaken(f"{known} on the remote stands in the way of {branch}; rename or delete it")
 
 
 def push_branch(mirror: Mirror, task_id: str, sha: str, expected: str | None, claim: str = "") -> None:
     """Set the task's branch to `sha`, only if it is at `expected` now (None: does not exist). Raises Outdated.
 
-    `claim` is sent along, as with every other write of a run.
+    `claim` is sent along, as with every other write of a run. Raises NameTaken where another branch leaves no place.
     """
-    compare_and_push(mirror, f"refs/heads/{branch_of(task_id)}", sha, expected or "", claim)
+    try:
+        compare_and_push(mirror, f"refs/heads/{branch_of(task_id)}", sha, expected or "", claim)
+    except GitError as error:
+        if (collision := _COLLISION.search(error.stderr)) is None:
+            raise
+        raise name_taken(task_id, collision[1] or "") from None
 
 
 def push_work(mirror: Mirror, task_id: str, sha: str, claim: str) -> None:
@@ -74,7 +96,8 @@ def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str, claim: s
         )
     except GitError as error:
         said = error.stderr
-        if "stale info" in said or "cannot lock ref" in said or "reference already exists" in said:
+        moved = "cannot lock ref" in said and not _COLLISION.search(said)
+        if moved or "stale info" in said or "reference already exists" in said:
             raise Outdated(f"{ref}: not at {expected or 'nothing'} any more on {mirror.url}") from None
         if "remote rejected" in said and not ref.startswith("refs/heads/"):
             raise RefusedRef(f"{mirror.url} refuses {ref}: {_reason(said)}") from None

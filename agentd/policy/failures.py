@@ -161,6 +161,11 @@ ENDINGS: dict[str, Ending] = {
     "conflict_unresolved": _failed(_MODE.publish_conflict, "the agent left marks of the conflict in files", _NOTHING),
     "base_moving": _failed(_MODE.publish_conflict, "base or branch moved each time that work was verified", _NOTHING),
     "branch_moved": _failed(_MODE.publish_conflict, "somebody pushed to the task's branch meanwhile", _NOTHING),
+    "branch_in_the_way": _failed(
+        _MODE.publish_conflict,
+        "a branch on the remote, as `agent` or `agent/issue-1/x`, leaves no place for the task's",
+        "Rename or delete the branch that the comment names; then `status:todo`.",
+    ),
     "lockfile_unusable": _failed(
         _MODE.catalogued_unhandled, "a package manager that a lockfile needs cannot be used", _LOOK
     ),

@@ -122,6 +122,32 @@ def test_what_a_person_pushes_to_the_branch_meanwhile_is_kept(here: Installation
     assert content(here, "person.txt", pull["head"]["ref"]) == "mine"
 
 
+@pytest.mark.parametrize("other", ["agent", "agent/issue-1/mine"])
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_branch_that_leaves_no_place_ends_the_run_and_is_named(here: Installation, other: str, when: str) -> None:
+    here.agent(WAITING_AGENT + 'from pathlib import Path\nPath("done.txt").write_text("x")\n')
+    sha = here.get("/git/ref/heads/main")["object"]["sha"]
+
+    def stand_in_the_way() -> None:
+        here.act("POST", "/git/refs", {"ref": f"refs/heads/{other}", "sha": sha})
+
+    number = here.issue()
+    if when == "before":
+        stand_in_the_way()
+        [run] = here.once(check=None)["runs"]
+    else:
+        run = once_while(here, number, stand_in_the_way)
+    reason = f"the branch {other} on the remote stands in the way of agent/issue-{number}; rename or delete it"
+    assert (run["state"], run["reason"]) == ("failed", reason)
+    assert ("agent_started" in steps(here)) == (when == "meanwhile")
+    assert here.labels(number) == {"agent-ready", "status:blocked"}
+    here.act("DELETE", f"/git/refs/heads/{other}")
+    here.act("DELETE", f"/issues/{number}/labels/status:blocked")
+    here.act("POST", f"/issues/{number}/labels", {"labels": ["status:todo"]})
+    [run] = here.once()["runs"]
+    assert run["state"] == "in_review"
+
+
 def test_a_conflict_is_tried_again_and_then_resolved_by_the_agent(here: Installation) -> None:
     number = here.issue()
     here.agent(WAITING_AGENT + CONFLICT.format(resolution="# theirs and ours\n"))

@@ -188,6 +188,23 @@ def test_a_push_never_goes_over_what_was_not_seen(there: Mirror, place: workspac
     assert mirror.remote_branch(there, TASK) == theirs
 
 
+@pytest.mark.parametrize("other", ["agent", f"{branch_of(TASK)}/mine"])
+def test_a_branch_that_leaves_no_place_for_the_tasks_is_named(there: Mirror, source: Path, other: str) -> None:
+    for branch in ("agenda", "agen/t", "agents-first"):
+        sha = commit(source, {"person.txt": branch}, branch=branch)
+    mirror.fetch(there, TASK)
+    assert mirror.branch_in_the_way(there, TASK) is None
+    git("push", "--quiet", "origin", f"{sha}:refs/heads/{other}", cwd=source)
+    mirror.fetch(there, TASK)
+    assert mirror.branch_in_the_way(there, TASK) == other
+    with pytest.raises(push.NameTaken, match=f"the branch {other} on the remote stands in the way"):
+        push.push_branch(there, TASK, sha, None)
+    git("push", "--quiet", "origin", f":refs/heads/{other}", cwd=source)
+    mirror.fetch(there, TASK)
+    assert mirror.branch_in_the_way(there, TASK) is None
+    push.push_branch(there, TASK, sha, None)
+
+
 def test_a_claim_is_made_once_and_moved_only_from_where_it_is(there: Mirror) -> None:
     first = push.claim_commit(there, '{"n": 1}', "")
     second = push.claim_commit(there, '{"n": 2}', first)

@@ -6,7 +6,7 @@ from typing import Any
 
 from agentd.errors import ClaimLost, GitHubError, UndeclaredTransition
 from agentd.git import mirror as git_mirror
-from agentd.git.push import Outdated, push_branch
+from agentd.git.push import NameTaken, Outdated, push_branch
 from agentd.github.comments import upsert_sticky
 from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, ensure_pull, find_pulls
@@ -47,6 +47,9 @@ async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> 
     except Outdated as error:
         context.mirror.git("update-ref", unpublished_ref(task_id), commit)
         raise RunEnd(RunState.conflict_retry, str(error), rule="branch_moved", cause="conflict") from None
+    except NameTaken as error:
+        context.mirror.git("update-ref", unpublished_ref(task_id), commit)
+        raise RunEnd(RunState.failed, str(error), rule="branch_in_the_way") from None
     context.mirror.git("update-ref", "-d", unpublished_ref(task_id))
     return {}
 

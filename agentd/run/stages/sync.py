@@ -18,6 +18,7 @@ from agentd.git.lockfiles import manifests_of
 from agentd.git.lockfiles.tool import Refused
 from agentd.git.mirror import Mirror
 from agentd.git.naming import branch_of
+from agentd.git.push import name_taken
 from agentd.git.sync import Synced, record_base, recorded_base, sync
 from agentd.git.update import InTheWay, advance
 from agentd.github.text import fence, one_line
@@ -38,11 +39,15 @@ MOST_COMMITS = 10
 async def synchronise(desk: Desk) -> dict[str, Any]:
     """Where work begins: {base, branch, start, parents, conflicts, told}. Raises RunEnd on a conflict.
 
+    So it does, before an agent is paid, where another branch leaves the task's no place on the remote.
+
     The branch is the remote's, or what the last run could not join with the base. When joining fails again, and the
     profile leaves that to the agent, work begins from both with the conflicts marked.
     """
     mirror, task_id = desk.context.mirror, desk.task.task_id
     desk.move(RunState.syncing)
+    if (other := git_mirror.branch_in_the_way(mirror, task_id)) is not None:
+        raise RunEnd(RunState.failed, str(name_taken(task_id, other)), rule="branch_in_the_way")
     base = _base(desk)
     branch = git_mirror.remote_branch(mirror, task_id)
     synced = await _synced(desk, _unpublished(desk, branch) or branch, base)
