@@ -15,7 +15,7 @@ from agentd.git.workspace import discard, find
 from agentd.github.comments import upsert_sticky
 from agentd.github.conditional import PER_PAGE
 from agentd.github.issues import close_issue, get_issue
-from agentd.github.labels import READY, set_status
+from agentd.github.labels import set_status
 from agentd.github.pulls import Pull, delete_branch, pull_state, recently_changed_pulls
 from agentd.model import Decision, Issue, Run, Verdict
 from agentd.policy.failures import end_fields, review_fields
@@ -26,7 +26,7 @@ from agentd.run.desk import hold_scope, open_desk
 from agentd.run.enclosure import reading
 from agentd.run.executor import place_of
 from agentd.run.report import STICKY, sticky_body
-from agentd.run.stages.finish import ISSUE_CLOSED, NOT_READY
+from agentd.run.stages.finish import unwanted
 from agentd.run.workflow import CONTRACT_VERSION
 from agentd.states import ACTIVE, STATUS_LABEL, RunState
 from agentd.store import attempts, claims, executors, holds, looks, runs
@@ -199,12 +199,7 @@ def _cancel(context: Context, run: Run) -> None:
     if run.cancel_reason:
         context.cancels.setdefault(run.run_id, run.cancel_reason)
         return
-    try:
-        issue = get_issue(context.github, run.issue_number)
-        reason = ISSUE_CLOSED if issue.state == "closed" else "" if READY in issue.labels else NOT_READY
-    except NotFound:
-        reason = ISSUE_CLOSED
-    if reason:
+    if reason := unwanted(context.github, run.issue_number):
         cancel_run(context, run.run_id, reason)
 
 

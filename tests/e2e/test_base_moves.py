@@ -148,6 +148,26 @@ def test_a_branch_that_leaves_no_place_ends_the_run_and_is_named(here: Installat
     assert run["state"] == "in_review"
 
 
+@pytest.mark.parametrize("what", ["agent-ready", "closed"])
+def test_a_run_that_nobody_wants_any_more_is_not_published_without_a_tick(here: Installation, what: str) -> None:
+    here.agent(WAITING_AGENT + 'from pathlib import Path\nPath("done.txt").write_text("x")\n')
+    number = here.issue()
+
+    def take_back() -> None:
+        if what == "closed":
+            here.act("PATCH", f"/issues/{number}", {"state": "closed"})
+        else:
+            here.act("DELETE", f"/issues/{number}/labels/{what}")
+
+    run = once_while(here, number, take_back)
+    assert run["state"] == "cancelled"
+    assert what in run["reason"]
+    assert here.pulls("all") == []
+    assert [branch["name"] for branch in here.get("/branches")] == ["main"]
+    assert here.labels(number) & {"status:blocked", "status:in-progress"} == set()
+    assert "done.txt" in here.run("salvage", "show", run["run_id"])
+
+
 def test_a_conflict_is_tried_again_and_then_resolved_by_the_agent(here: Installation) -> None:
     number = here.issue()
     here.agent(WAITING_AGENT + CONFLICT.format(resolution="# theirs and ours\n"))

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError
+from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError, NotFound
 from agentd.git.collect import save
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
+from agentd.github.client import GitHub
 from agentd.github.comments import upsert_sticky
-from agentd.github.labels import set_status
+from agentd.github.issues import get_issue
+from agentd.github.labels import READY, set_status
 from agentd.model import Decision, Verdict
 from agentd.policy.failures import classify, end_fields, ending_of, terminal_reason
 from agentd.run.desk import Cause, Desk, RunEnd, outside
@@ -37,8 +39,19 @@ USED_UP: dict[Cause, RunState] = {
 }
 """Where a retryable end goes when its cause has used up its attempts."""
 
-
 Find = Callable[[], Awaitable[Workspace | None]]
+
+
+def unwanted(github: GitHub, number: int) -> str:
+    """Why a run of the issue is to end, by what people did with it; empty when it is wanted. Raises GitHubError."""
+    try:
+        issue = get_issue(github, number)
+    except NotFound:
+        return ISSUE_CLOSED
+    if issue.state == "closed":
+        return ISSUE_CLOSED
+    # GitHub's labels do not differ by case alone.
+    return "" if READY.casefold() in {label.casefold() for label in issue.labels} else NOT_READY
 
 
 async def finish(desk: Desk, find: Find, end: RunEnd) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from agentd.github.pulls import Pull, ensure_pull, find_pulls
 from agentd.policy.failures import TerminalReason, classify
 from agentd.run.desk import Desk, RunEnd, outside
 from agentd.run.report import STICKY, pull_body, sticky_body
+from agentd.run.stages.finish import unwanted
 from agentd.run.stages.start import bring, drop
 from agentd.run.stages.sync import unpublished_ref
 from agentd.states import RunState
@@ -21,35 +22,45 @@ from agentd.store.verdicts import run_record
 
 
 async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> dict[str, Any]:
-    """Push the verified commit, unless somebody has moved the branch since the last look at it. Raises RunEnd."""
+    """Push the verified commit, unless somebody has moved the branch since the last look at it. Raises RunEnd.
+
+    The issue is looked at once more: a process that only finishes its runs makes no tick, and nobody else would.
+    """
     context, commit, task_id = desk.context, collected["commit"], desk.task.task_id
     desk.require_wanted()
     desk.move(RunState.publishing, base_sha=start["base"], head_sha=commit)
 
     tries = 0
 
-    def send() -> None:
+    def send() -> str:
         nonlocal tries
         tries += 1
+        if reason := unwanted(context.github, desk.task.issue_number):
+            return reason
         if tries > 1:  # the push before this one may have arrived
             git_mirror.fetch(context.mirror, task_id)
         there = git_mirror.remote_branch(context.mirror, task_id)
         if there == commit:
-            return
+            return ""
         if (there or "") != start["branch"]:
             raise Outdated(f"{desk.run.branch}: somebody pushed {there} while the run was under way")
         bring(desk, commit)
         desk.holding.check()
         push_branch(context.mirror, task_id, commit, there, desk.holding.name)
+        return ""
 
     try:
-        await outside(desk, "push", send)
+        reason = await outside(desk, "push", send)
     except Outdated as error:
         context.mirror.git("update-ref", unpublished_ref(task_id), commit)
         raise RunEnd(RunState.conflict_retry, str(error), rule="branch_moved", cause="conflict") from None
     except NameTaken as error:
         context.mirror.git("update-ref", unpublished_ref(task_id), commit)
         raise RunEnd(RunState.failed, str(error), rule="branch_in_the_way") from None
+    if reason:
+        desk.note(cancel_reason=reason)
+        context.cancels.setdefault(desk.run.run_id, reason)
+        desk.require_wanted()
     context.mirror.git("update-ref", "-d", unpublished_ref(task_id))
     return {}
 
