@@ -40,7 +40,8 @@ def change_state(
 ) -> Run:
     """Move a run on, recording the change. Raises UndeclaredTransition when the table does not have it.
 
-    Asking for the state that the run is in already only updates `fields`: a replayed step must not fail.
+    Asking for the state that the run is in already only updates `fields`: a replayed step must not fail. What an end
+    said goes when the run leaves it, as one does whose pull request is opened again.
     """
     now = store.clock.now()
     with store.write() as connection:
@@ -53,10 +54,13 @@ def change_state(
             transition(current, new)
             _record(store, connection, run_id, current, new, reason)
         values: dict[str, Any] = {**fields, "state": new, "updated_at": now}
-        if reason:
+        goes_on = current in ENDS and new != current
+        if reason or goes_on:
             values["reason"] = reason
-        if new in ENDS and row["finished_at"] is None:
+        if new in ENDS and (goes_on or row["finished_at"] is None):
             values["finished_at"] = now
+        elif goes_on:
+            values["finished_at"] = None
         connection.execute(update(schema.runs).where(schema.runs.c.run_id == run_id).values(**_texts(values)))
         row = connection.execute(select(schema.runs).where(schema.runs.c.run_id == run_id)).mappings().one()
     return _run(row)

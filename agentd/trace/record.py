@@ -6,7 +6,7 @@ from datetime import datetime
 
 from agentd.model import Event, Run, Step, Task
 from agentd.policy.failures import REVIEWED, review_fields
-from agentd.states import ACTIVE, RunState
+from agentd.states import ACTIVE, ENDS, RunState
 from agentd.store import runs, spending, steps
 from agentd.store.connection import Store
 from agentd.store.ledger import numbered_events_of
@@ -50,7 +50,9 @@ def _is_handed_over(ends: list[dict[str, str]], found: list[Step]) -> bool:
 def _as_handed_over(run: Run, ends: list[dict[str, str]]) -> Run:
     """The run as its workflow left it. A row that is not what its transitions say stays, so that a check finds that."""
     state = RunState(ends[-1]["after"])
-    told = next((change["reason"] for change in reversed(ends) if change["reason"]), "")
+    told = ""
+    for change in ends:
+        told = change["reason"] or ("" if change["before"] in ENDS else told)
     row = {"state": run.state, "reason": run.reason, "terminal_reason": run.terminal_reason}
     if state not in REVIEWED or row != {"state": state, "reason": told, **review_fields(state)}:
         return run

@@ -107,6 +107,13 @@ def merge_later(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
     merge(context, hub, pull)
 
 
+def merge_at_once(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
+    """Opened again and merged between two looks."""
+    close(context, hub, pull)
+    edit(context, pull.number, state="open")
+    merge(context, hub, pull)
+
+
 def ask_again(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
     edit(context, 1, labels=["agent-ready", "status:todo"])
     follow_people(context, observe(context))
@@ -119,6 +126,7 @@ def ask_again(context: Context, hub: PracticeGitHub, pull: Pull) -> None:
         (close, RunState.closed_unmerged),
         (reopen, RunState.in_review),
         (merge_later, RunState.merged),
+        (merge_at_once, RunState.merged),
         (ask_again, RunState.cancelled),
     ],
 )
@@ -142,3 +150,33 @@ def test_evidence_stays_true_whatever_becomes_of_the_pull_request(
             assert bool(found) == (values is change), values
     (sources.folder(run_id) / "run_report.md").write_text("all went well")
     assert problems(sources.folder(run_id), evidence_for(sources, run_id))
+
+
+def test_an_end_that_a_run_has_left_says_nothing_of_it(
+    context: Context, hub: PracticeGitHub, clock: TurnedClock
+) -> None:
+    pull, run_id = in_review(context, hub), "issue-001-1-aaaaaa"
+
+    def row() -> tuple[RunState, str, float | None]:
+        run = runs.get_run(context.store, run_id)
+        assert run is not None
+        began = run.started_at
+        return run.state, run.reason, run.finished_at and round((run.finished_at - began).total_seconds())
+
+    close(context, hub, pull)
+    assert row() == (RunState.closed_unmerged, "the pull request was closed", 0)
+    clock.pass_seconds(60)
+    edit(context, pull.number, state="open")
+    follow_pulls(context)
+    assert row() == (RunState.in_review, "", None)
+    clock.pass_seconds(60)
+    merge(context, hub, pull)
+    assert row() == (RunState.merged, "", 120)
+
+
+def test_what_was_merged_between_two_looks_is_not_said_to_be_closed(context: Context, hub: PracticeGitHub) -> None:
+    pull = in_review(context, hub)
+    merge_at_once(context, hub, pull)
+    run = runs.get_run(context.store, "issue-001-1-aaaaaa")
+    assert run is not None
+    assert (run.state, run.reason) == (RunState.merged, "")
