@@ -50,8 +50,7 @@ def unwanted(github: GitHub, number: int) -> str:
         return ISSUE_CLOSED
     if issue.state == "closed":
         return ISSUE_CLOSED
-    # GitHub's labels do not differ by case alone.
-    return "" if READY.casefold() in {label.casefold() for label in issue.labels} else NOT_READY
+    return "" if READY in issue.labels else NOT_READY
 
 
 async def finish(desk: Desk, find: Find, end: RunEnd) -> dict[str, Any]:

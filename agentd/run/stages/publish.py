@@ -35,7 +35,9 @@ async def push(desk: Desk, start: dict[str, Any], collected: dict[str, Any]) -> 
     def send() -> str:
         nonlocal tries
         tries += 1
-        if reason := unwanted(context.github, desk.task.issue_number):
+        with context.github.writing():
+            reason = unwanted(context.github, desk.task.issue_number)
+        if reason:
             return reason
         if tries > 1:  # the push before this one may have arrived
             git_mirror.fetch(context.mirror, task_id)
