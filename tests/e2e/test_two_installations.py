@@ -81,14 +81,14 @@ def test_a_foreign_claim_is_respected_and_taken_over_only_after_its_lease(
     here: Installation, hub: PracticeGitHub, tmp_path: Path
 ) -> None:
     number = here.issue()
-    claim_of_a_stranger(hub, tmp_path, f"issue-{number}", lease_seconds=4)
+    claim_of_a_stranger(hub, tmp_path, f"issue-{number}", lease_seconds=15)
     [run] = here.once()["runs"]
     assert (run["state"], run["label"]) == ("cancelled", "")
     assert "stranger/host" in run["reason"]
     assert here.labels(number) == {"agent-ready", "status:todo"}
     assert here.stickies(number) == []
     assert "claim_elsewhere" in here.run("once", "--dry-run")
-    time.sleep(4.5)
+    time.sleep(15.5)
     [run] = here.once()["runs"]
     assert run["state"] == "in_review"
     with sqlite3.connect(f"file:{here.folder}/.agentd/state/agentd.db?mode=ro", uri=True) as store:
