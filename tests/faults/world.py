@@ -6,7 +6,9 @@ Every act leaves the world in a state that `check` must find sound; after `settl
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +48,8 @@ open(task + ".txt", "w").write("bad" if "KIND-wrong" in prompt else task)
 KINDS = ("good", "good", "good", "idle", "fails", "wrong")
 HOUR = 3600.0
 SETTLING_ROUNDS = 14
+ORPHAN_SECONDS = 15.0
+"""how long agents may outlive a killed installation, on a machine that is as busy as can be"""
 RESTING = frozenset({"status:in-review", "status:blocked"})
 
 
@@ -100,6 +104,11 @@ class World:
         self._tell(f"once {side} at {point}: {status}")
         if status == 99:
             raise AssertionError((self.home / f"trace-{side}.out").read_text())
+        if status == -signal.SIGKILL:
+            # Its guardians see that they are orphans and end their trees, each in its own time.
+            until = time.monotonic() + ORPHAN_SECONDS
+            while agents(self.sides[side].folder) and time.monotonic() < until:
+                time.sleep(0.05)
 
     def label(self, choice: int, label: str) -> None:
         """A person replaces the status label of some open issue."""
@@ -257,7 +266,6 @@ def main() -> None:
     """`scripts/soak`: plays of random acts until the time is over; each is told by its seed."""
     import argparse
     import tempfile
-    import time
 
     options = argparse.ArgumentParser(prog="scripts/soak", description=main.__doc__)
     options.add_argument("--seed", type=int, default=1, help="of the first play; the next ones count up")
