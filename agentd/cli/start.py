@@ -107,6 +107,8 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
     from agentd.supervisor.process import make_log_dir, running
 
     found = running(settings.state_dir)
+    if found is not None and found.drains:
+        raise AgentdError(f"{found}; `agentd stop` waits for its runs, `agentd stop --now` ends them")
     if found is not None:
         typer.echo(f"the supervisor is running already (process {found.pid})")
         return

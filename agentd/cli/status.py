@@ -65,12 +65,14 @@ def blocks(found: dict[str, Any]) -> list[Block]:
 def _head(found: dict[str, Any]) -> list[Block]:
     supervisor, tick = found["supervisor"], found["supervisor"]["last_tick"]
     state = f"running (process {supervisor['pid']})" if supervisor["running"] else "stopped"
+    if supervisor["drains"]:
+        state = f"drains (process {supervisor['pid']}): it starts nothing more, and ends after its runs"
     told: list[Block] = [f"Supervisor: {state}  {found['repo']}"]
     if tick:
         quota = ""
         if tick["requests_left"] is not None:
             quota = f"; GitHub has {tick['requests_left']} of {tick['requests_limit']} requests left"
-        following = f", next {_clock(tick['next_at'])}" if supervisor["running"] else ""
+        following = f", next {_clock(tick['next_at'])}" if supervisor["running"] and not supervisor["drains"] else ""
         told.append(f"Last tick: {_ago(tick['at'])} ago{following}{quota}")
     if found["sandbox"] == "none":
         told.append("WITHOUT A SANDBOX (sandbox = none)")

@@ -40,7 +40,8 @@ def end(state_dir: Path, *, now: bool) -> None:
     if found is None:
         typer.echo("the supervisor is not running")
         return
-    os.kill(found.pid, signal.SIGTERM)
+    if now or not found.drains:  # a second signal would end the agents
+        os.kill(found.pid, signal.SIGTERM)
     if not now:
         typer.echo(f"process {found.pid} drains: it starts nothing more and ends after its runs (--now ends them)")
     else:

@@ -45,16 +45,22 @@ CODES = (RUNNING, TICK, VERSION, HEARTBEAT, PAUSED, HELD)
 def checks(visit: Visit) -> Iterator[Finding]:
     """What the process, its notes in the store and its holds say."""
     found = running(visit.settings.state_dir)
-    leading = [each for each in visit.executors if each.leads and each.seconds_left > 0]
-    if found is not None:
-        yield RUNNING.ok(f"process {found.pid}")
-    elif leading:
-        yield RUNNING.ok(f"at {leading[0].place}")
+    others = [
+        each
+        for each in visit.executors
+        if each.leads and each.seconds_left > 0 and not (found is not None and f":{found.pid}:" in each.executor)
+    ]
+    if found is not None and not found.drains:
+        yield RUNNING.ok(str(found))
+    elif others:
+        yield RUNNING.ok(f"at {others[0].place}")
+    elif found is not None:
+        yield RUNNING.warn(str(found), f"{visit.agentd('stop')} && {visit.agentd('start')}")
     else:
         yield RUNNING.warn("stopped", visit.agentd("start"))
     if visit.store is None:
         return
-    if found is not None or leading:
+    if (found is not None and not found.drains) or others:
         yield from _tick(visit)
     yield from _workers(visit)
     yield from _holds(visit)

@@ -30,7 +30,7 @@ from agentd.store.projections import EventFiles, project
 from agentd.supervisor.cleanup import clean_up, cleaned_at
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
-from agentd.supervisor.process import NUDGE, lift_file_limit, make_log_dir
+from agentd.supervisor.process import NUDGE, lift_file_limit, make_log_dir, tell_draining
 from agentd.supervisor.records import make_records
 from agentd.supervisor.tick import Memory, Tick, tick
 
@@ -216,16 +216,23 @@ async def _pause(stop: Stop, seconds: float) -> None:
 async def _until_ended(context: Context, memory: Memory, run_ids: list[str], stop: Stop) -> None:
     """Wait for runs, until also their last words are said; a second signal stops them now."""
     assert memory.host is not None
-    while not (runs.wanted_ends(context.store).keys() | (await engine.active()).keys()).isdisjoint(run_ids):
-        if stop.asked >= 2:
-            context.stopping.set()
-            await _trees_gone(context, run_ids)
-            return
+    while stop.asked < 2:
         stop.changed.clear()
-        await _pause(stop, BEAT_SECONDS)
-        _heed(context)
-        await asyncio.to_thread(memory.host.beat)
-        await memory.host.go_on()
+        if stop.asked and not memory.host.leaving:
+            memory.host.leave()
+            with suppress(OSError):
+                tell_draining(context.settings.state_dir)
+        try:
+            if (runs.wanted_ends(context.store).keys() | (await engine.active()).keys()).isdisjoint(run_ids):
+                return
+            _heed(context)
+            await asyncio.to_thread(memory.host.beat)
+            await memory.host.go_on()
+            await _pause(stop, BEAT_SECONDS)
+        except StoreError as error:
+            await _without_store(context, memory, error, stop)
+    context.stopping.set()
+    await _trees_gone(context, run_ids)
 
 
 def _project(context: Context, memory: Memory) -> None:

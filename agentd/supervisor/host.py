@@ -42,6 +42,8 @@ class Host:
     beat_due: float = 0.0
     drained: bool = False
     """told by an operator to take nothing more"""
+    leaving: bool = False
+    """told to stop, by a signal"""
     resting: bool = False
     """whether the engine looks for interrupted runs only now and then"""
     probed: dict[str, tuple[float, bool]] = field(default_factory=dict)
@@ -78,6 +80,10 @@ class Host:
         )
         self.drained = said.drain
 
+    def leave(self) -> None:
+        """Take nothing more, and let everybody know with the next beat, which is due."""
+        self.leaving, self.beat_due = True, 0.0
+
     def has(self, profile: Profile) -> bool:
         """True when the profile's agent is installed here."""
         name, now = name_of(profile), self.context.clock.boottime()
@@ -105,6 +111,8 @@ class Host:
     def closed(self) -> str:
         """Why nothing more may start here, whatever room there is; empty when it may."""
         settings = self.context.settings
+        if self.leaving:
+            return "it was told to stop, and ends after its runs"
         if self.drained:
             return "it is drained"
         if self.context.settings.sandbox == "required" and (problem := self.sandbox_problem()):

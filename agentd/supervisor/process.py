@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import psutil
 from agentd.errors import ConfigurationError
 
 PID_FILE = "supervisor.pid"
+DRAINS = "drains"
+"""Third word of that file, after the number and the time of birth, from the signal to stop on."""
 NUDGE = signal.SIGUSR1
 """Signal that makes a supervisor look at GitHub at once."""
 
@@ -34,19 +36,32 @@ class Supervisor:
     pid: int
     started: float
     """seconds since the epoch"""
+    drains: bool = field(default=False, compare=False)
+    """told to stop: it starts nothing more, and ends after its runs"""
+
+    def __str__(self) -> str:
+        return f"process {self.pid}{', which drains: it starts nothing more' if self.drains else ''}"
 
 
 def running(state_dir: Path) -> Supervisor | None:
     """The living supervisor of a state directory. A number that another process has by now does not count."""
     try:
-        pid, started = (state_dir / PID_FILE).read_text().split()[:2]
+        pid, started, *more = (state_dir / PID_FILE).read_text().split()
         process = psutil.Process(int(pid))
         born = process.create_time()
     except (OSError, ValueError, psutil.NoSuchProcess):
         return None
     if abs(born - float(started)) > 0.02 or process.status() == psutil.STATUS_ZOMBIE:
         return None
-    return Supervisor(int(pid), born)
+    return Supervisor(int(pid), born, DRAINS in more)
+
+
+def tell_draining(state_dir: Path) -> None:
+    """Let `running` say that this process, which is the supervisor, drains. Raises OSError."""
+    pid_file = state_dir / PID_FILE
+    changed = pid_file.with_suffix(".new")
+    changed.write_text(f"{pid_file.read_text().rstrip()} {DRAINS}\n")
+    changed.replace(pid_file)  # who reads it meanwhile must find a supervisor
 
 
 @contextmanager
@@ -62,7 +77,7 @@ def only_one(state_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             other = running(state_dir)
-            who = f"process {other.pid}" if other else "another process"
+            who = str(other or "another process")
             raise ConfigurationError(
                 f"a supervisor is running already ({who}); `agentd status` shows it, `agentd stop` ends it"
             ) from None

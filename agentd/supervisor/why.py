@@ -248,10 +248,16 @@ def _installation(context: Context) -> Iterator[Predicate]:
     else:
         yield Predicate("GitHub may be asked", _allow(GITHUB, "it answers"))
     here, lives = running(context.settings.state_dir), _lives(context)
-    leading = [found.place for found in executors.all_executors(context.store) if found.leads and lives(found)]
+    others = [
+        found.place
+        for found in executors.all_executors(context.store)
+        if found.leads and lives(found) and not (here is not None and f":{here.pid}:" in found.executor)
+    ]
     name = "a supervisor runs"
-    if here is not None or leading:
-        said = f"process {here.pid}" if here is not None else f"at {leading[0]}"
+    if here is not None and here.drains and not others:
+        yield Predicate(name, _verdict("draining", "supervisor", str(here), "agentd stop && agentd start"))
+    elif here is not None or others:
+        said = f"at {others[0]}" if here is None or here.drains else str(here)
         yield Predicate(name, _allow("supervisor", said))
     else:
         yield Predicate(name, _verdict("no_supervisor", "supervisor", "no supervisor runs", "agentd start"))

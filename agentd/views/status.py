@@ -33,6 +33,7 @@ def _seen(settings: Settings, clock: Clock) -> dict[str, Any]:
         "supervisor": {
             "running": supervisor is not None,
             "pid": supervisor.pid if supervisor else None,
+            "drains": supervisor is not None and supervisor.drains,
             "last_tick": None,
         },
         "max_parallel": settings.max_parallel,

@@ -101,6 +101,7 @@ def _timers(context: Context, found: Explanation) -> list[dict[str, str]]:
         if hold is not None and hold.retry_at is not None:
             timers.append((hold.retry_at, hold.observed))
     tick = last_tick(store)
-    if tick is not None and running(context.settings.state_dir) is not None:
+    supervisor = running(context.settings.state_dir)
+    if tick is not None and supervisor is not None and not supervisor.drains:
         timers.append((tick.next_at, "the next tick"))
     return [{"at": at.isoformat(), "what": what} for at, what in sorted(timers) if at > now]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 
@@ -16,6 +17,7 @@ from agentd.clock import SystemClock
 from agentd.errors import ClaimLost, StoreError
 from agentd.store import claims, ledger
 from agentd.store.connection import open_store
+from agentd.store.engines import OPEN_SECONDS
 from agentd.store.verification import problems
 from tests import postgres
 from tests.e2e.conftest import Installation
@@ -107,6 +109,28 @@ def test_a_database_that_goes_and_comes_back(
     assert run["generation"] in generations
     assert len(here.stickies(number)) == 1
     assert len((here.folder / ".agentd" / "logs" / "supervisor.log").read_text().splitlines()) < 40
+
+
+def test_a_database_that_goes_while_the_supervisor_drains_ends_no_run(here: Installation, tmp_path: Path) -> None:
+    with postgres.running(tmp_path) as server:
+        here.environ["AGENTD_DATABASE_URL"] = server.address
+        here.agent("import time; time.sleep(9); open('done.txt', 'w').write('done')")
+        here.configure("poll_interval_seconds = 1\n")
+        number = here.issue()
+        here.run("start")
+        pid = supervisor(here)
+        wait_for(lambda: agents(here.folder), 20)
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: here.status()["supervisor"]["drains"])
+        server.stop()
+        time.sleep(OPEN_SECONDS + 3)  # so long it is asked again before it counts as gone
+        server.start()
+        wait_for(lambda: not psutil.pid_exists(pid), 60)
+        assert here.labels(number) == {"agent-ready", "status:in-review"}
+        [run] = json.loads(here.run("runs", "list", "--json"))
+    assert run["generation"] == 1
+    log = here.folder / ".agentd" / "logs" / "supervisor.log"
+    assert len(log.read_text().splitlines()) < 20, "it asked without a pause"
 
 
 def test_an_agent_that_says_what_no_database_takes_fails_with_its_words(here: Installation) -> None:

@@ -118,6 +118,39 @@ def test_a_drain_lets_the_run_end_and_starts_nothing_more(here: Installation) ->
     assert not here.status()["supervisor"]["running"]
 
 
+def test_everybody_says_that_a_supervisor_drains_and_to_stop_it_again_ends_nothing(here: Installation) -> None:
+    over = here.folder / "over"
+    here.environ["AGENTD_SANDBOX"] = "none"  # so that the agent sees a file of the host
+    here.agent(f"import os, time\nwhile not os.path.exists({str(over)!r}): time.sleep(0.1)\nopen('done.txt', 'w')")
+    here.configure("poll_interval_seconds = 1\nmax_parallel = 2\n")
+    here.issue("first")
+    here.run("start")
+    try:
+        pid = supervisor(here)
+        wait_for(lambda: agents(here.folder))
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: here.status()["supervisor"]["drains"])
+        waiting = here.issue("second")
+        assert f"Supervisor: drains (process {pid}): it starts nothing more" in here.run("status")
+        assert "it was told to stop" in here.run("workers", "list")
+        found = json.loads(here.run("why", str(waiting), "--json"))
+        assert "it starts nothing more [draining]" in here.run("why", str(waiting))
+        assert "the next tick" not in {timer["what"] for timer in found["timers"]}
+        [finding] = [
+            row for row in here.doctor(check=None) if row["code"].startswith("supervisor.") and row["level"] != "ok"
+        ]
+        assert (finding["code"], finding["remediation"]) == ("supervisor.running", "agentd stop && agentd start")
+        for command in ("start", "once"):
+            assert "which drains: it starts nothing more" in here.run(command, check=1)
+        again = subprocess.Popen([sys.executable, "-m", "agentd", "stop"], cwd=here.folder, env=here.environ)
+        time.sleep(3)
+        over.touch()
+        assert again.wait(60) == 0
+    finally:
+        here.run("stop", "--now")
+    assert here.status()["counts"] == {"in_review": 1}, "a second stop interrupted the run"
+
+
 def test_only_one_supervisor_works_on_a_state_directory(here: Installation) -> None:
     here.configure("poll_interval_seconds = 1\n")
     here.run("start")

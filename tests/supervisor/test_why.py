@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from pydantic import SecretStr
@@ -24,6 +26,7 @@ from agentd.states import RunState
 from agentd.store import attempts, executors, holds, runs, spending
 from agentd.store.connection import Store, open_store
 from agentd.store.executors import Executor
+from agentd.supervisor.process import tell_draining
 from agentd.supervisor.why import explain, looking
 from agentd.views.why import why
 from tests.supervisor.test_plan import contract
@@ -317,6 +320,14 @@ def nobody(scene: Scene) -> str:
     return f"#{scene.issue()}"
 
 
+def draining(scene: Scene) -> str:
+    executors.leave(scene.store, "host/1:1:1")
+    born = psutil.Process().create_time()
+    (scene.settings.state_dir / "supervisor.pid").write_text(f"{os.getpid()} {born:.3f}\n")
+    tell_draining(scene.settings.state_dir)
+    return f"#{scene.issue()}"
+
+
 def no_github(scene: Scene) -> str:
     number = scene.issue()
     scene.set(github_api_url="http://127.0.0.1:9")
@@ -396,6 +407,7 @@ SITUATIONS: list[tuple[str, Callable[[Scene], str], str, str]] = [
     ("GitHub's quota is used up", used_up, "rate_limit_secondary", "429"),
     ("a bad token", bad_token, "github_unavailable", "401"),
     ("no supervisor", nobody, "no_supervisor", "no supervisor runs"),
+    ("a supervisor that was told to stop", draining, "draining", "drains"),
     ("merged and opened again", reopened, "", ""),
     ("nothing", lambda scene: f"#{scene.issue()}", "", ""),
 ]

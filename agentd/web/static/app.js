@@ -21,9 +21,9 @@ const context = {
 function told(found) {
   state = found;
   document.getElementById("repo").textContent = found.repo;
-  const pill = document.getElementById("supervisor"), up = found.supervisor.running;
-  pill.textContent = up ? "supervisor running" : "supervisor stopped";
-  pill.className = `pill ${up ? "good" : "bad"}`;
+  const pill = document.getElementById("supervisor"), { running, drains } = found.supervisor;
+  pill.textContent = drains ? "supervisor drains" : running ? "supervisor running" : "supervisor stopped";
+  pill.className = `pill ${running && !drains ? "good" : "bad"}`;
   for (const see of watchers) see(found);
 }
 
