@@ -35,7 +35,16 @@ class Forbidden(GitHubError):
 
 
 class NotFound(GitHubError):
-    """404 or 410: the thing is not there, or the token may not see it."""
+    """404 or 410: the thing is not there, or the token may not see it; an issue that was transferred, too."""
+
+
+class Moved(GitHubError):
+    """A redirect: the repository has another name, or the issue another repository. It is never followed.
+
+    `location` is the address that GitHub's answer names, or empty.
+    """
+
+    location = ""
 
 
 class Rejected(GitHubError):

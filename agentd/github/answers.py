@@ -13,6 +13,7 @@ from github.GithubException import BadAttributeException, GithubException
 from agentd.errors import (
     Forbidden,
     GitHubError,
+    Moved,
     NotFound,
     RateLimited,
     Rejected,
@@ -53,7 +54,9 @@ def error_of(
     message = message_of(text)
     line = f"{request}: {status} {message}".rstrip()
     if 300 <= status < 400:
-        return GitHubError(f"{line}; the repository has moved, set its new name", status)
+        moved = Moved(f"{line}; the repository has moved, set its new name", status)
+        moved.location = _url_of(text)
+        return moved
     limit = limit_kind(status, headers, message)
     if limit is not None:
         moment = retry_at(limit, headers, now)
@@ -81,6 +84,13 @@ def message_of(text: str) -> str:
         parts = [data.get("message"), *map(_detail, _listed(data.get("errors")))]
         text = "; ".join(str(part) for part in parts if part)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MESSAGE_LIMIT]
+
+
+def _url_of(text: str) -> str:
+    try:
+        return str(json.loads(text)["url"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _listed(value: Any) -> list[Any]:

@@ -8,6 +8,7 @@ may be repeated is decided here: reads are, writes never.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from github.Requester import Requester
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 from urllib3.exceptions import HTTPError
 
-from agentd.errors import ConfigurationError, GitHubError, RateLimited, Unavailable
+from agentd.errors import ConfigurationError, GitHubError, Moved, NotFound, RateLimited, Unavailable
 from agentd.github.answers import error_of
 from agentd.github.cache import EtagCache, MemoryCache
 from agentd.github.limits import Headers, RateState, rate_of, reserve_reached
@@ -37,6 +38,7 @@ LONGEST_WAIT_SECONDS = 20.0
 LONGEST_RETRY_AFTER = timedelta(seconds=60)
 """A longer limit is raised at once, so that the caller decides what to do meanwhile."""
 
+ISSUE = re.compile(r"/issues/\d+")
 CLAIM_HEADER = "X-Agentd-Claim"
 """Sent with every write of a run: the task and the generation of the claim that it is made under."""
 
@@ -214,9 +216,18 @@ class GitHub:
             self._rate = rate_of(headers, now) or self._rate
             if isinstance(failure, RateLimited):
                 self._stopped = failure
+        if isinstance(failure, Moved):
+            raise self._left(request, failure)
         if failure is not None:
             raise failure
         return status, headers, text
+
+    def _left(self, request: str, moved: Moved) -> GitHubError:
+        """What a redirect stands for: an issue that has left a repository which itself is still there, or `moved`."""
+        if not ISSUE.search(request):
+            return moved
+        self.request("GET", self.base)  # redirected as well where the repository has another name
+        return NotFound(f"{request}: the issue was transferred to another repository", moved.status)
 
     def _gate(self, request: str, read: bool) -> None:
         now = self.clock()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from agentd.errors import Forbidden, NotFound, Rejected, Unauthorized
+from agentd.errors import Forbidden, Moved, NotFound, Rejected, Unauthorized
 from agentd.github.answers import expecting
 from agentd.github.client import GitHub
 from agentd.model import Decision, Verdict
@@ -55,7 +55,12 @@ def check_rights(gh: GitHub, base_branch: str) -> list[Verdict]:
     """
     try:
         me = whoami(gh)
-        repository = gh.request("GET", gh.base).data
+        try:
+            repository = gh.request("GET", gh.base).data
+        except Moved as moved:
+            if not moved.location:
+                raise
+            repository = gh.request("GET", moved.location).data  # to say its new name
     except Unauthorized as error:
         return [_verdict("token", "deny", str(error), "the token is missing, wrong or expired: set a new one")]
     except (NotFound, Forbidden) as error:

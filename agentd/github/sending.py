@@ -1,4 +1,4 @@
-"""The last moment before a request leaves this machine.
+"""The last moment before a request leaves this machine, and the first after its answer is there.
 
 Between the check of a claim and the first byte on the wire a process may be stopped for longer than its lease lives.
 GitHub knows no fencing tokens, so a clock is looked at once more immediately before each piece is sent: what is left
@@ -58,12 +58,25 @@ class _SecurePool(HTTPSConnectionPool):
 _POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
+def _staying(response: Any) -> Any:
+    """The response, so that PyGithub cannot follow a 301.
+
+    It would drop the query, and with it the filter of a list, and go on to another repository's issue where this one
+    was transferred.
+    """
+    response.headers.pop("Location", None)
+    return response
+
+
 class WatchedHTTP(HTTPRequestsConnectionClass):
-    """PyGithub's connection over pools that look before they send."""
+    """PyGithub's connection over pools that look before they send, and where it was sent to only."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.adapter.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def getresponse(self) -> Any:
+        return _staying(super().getresponse())
 
 
 class WatchedHTTPS(HTTPSRequestsConnectionClass):
@@ -72,3 +85,6 @@ class WatchedHTTPS(HTTPSRequestsConnectionClass):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.adapter.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def getresponse(self) -> Any:
+        return _staying(super().getresponse())

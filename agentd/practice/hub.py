@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from agentd.practice import people
-from agentd.practice.acts.issues import delete_issue
+from agentd.practice.acts.issues import delete_issue, transfer_issue
 from agentd.practice.faults import Drop, Fault
 from agentd.practice.log import RequestRecord
 from agentd.practice.people import Files
@@ -182,6 +182,15 @@ class PracticeGitHub:
             delete_issue(self.world, people.issue_of(found, number), found.owner)
 
         self._call(work)
+
+    def transfer_issue(self, repo: str, number: int, other: str) -> int:
+        """Its number in the other repository, to which the old one redirects from now on."""
+
+        def work() -> int:
+            found, target = people.repo_of(self.world, repo), people.repo_of(self.world, other)
+            return transfer_issue(self.world, people.issue_of(found, number), target, found.owner).number
+
+        return self._call(work)
 
     def commit(self, repo: str, branch: str, files: Files, message: str = "change", author: str = "alice") -> str:
         """A person's push of one commit (None deletes a file); its sha."""

@@ -29,6 +29,13 @@ def not_found() -> Refused:
     return Refused(404, "Not Found")
 
 
+def moved(address: str, method: str) -> Refused:
+    """What was asked for has another address now; only a read may be repeated there as another kind of request."""
+    refused = Refused(301 if method in ("GET", "HEAD") else 307, "Moved Permanently", headers={"Location": address})
+    refused.body["url"] = address
+    return refused
+
+
 def no_access() -> Refused:
     """A visible repository, but the role or the token's permissions do not reach."""
     return Refused(403, "Resource not accessible by personal access token")

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from agentd.practice.refusal import Refused, invalid, no_access, not_found
+from agentd.practice.refusal import Refused, invalid, moved, no_access, not_found
 from agentd.practice.shapes.view import View
 from agentd.practice.world import Issue, Json, Pull, Repo, Token, User, World
 
@@ -74,10 +74,15 @@ class Call:
         return int(self.args[name])
 
     def issue(self) -> Issue:
-        """The issue or pull request {number}; 404, or 410 when it was deleted."""
+        """The issue or pull request {number}; 404, 410 when it was deleted, a redirect when it was transferred."""
         issue = self.repo.issues.get(self.int("number"))
         if issue is None:
             raise not_found()
+        if (other := issue.transferred_to) is not None:
+            if not self.world.allows(other.repo, self.user, "read"):
+                raise not_found()
+            address = self.view.api(f"/repositories/{other.repo.id}/issues/{other.number}")
+            raise moved(address, self.method)
         if issue.deleted:
             raise Refused(410, "This issue was deleted")
         return issue

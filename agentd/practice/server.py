@@ -19,7 +19,7 @@ from agentd.practice.faults import Fault, strike
 from agentd.practice.graphql import answer_graphql
 from agentd.practice.limits import headers_of
 from agentd.practice.log import RequestRecord, Seen
-from agentd.practice.refusal import Refused, not_found
+from agentd.practice.refusal import Refused, moved, not_found
 from agentd.practice.routing import Call, Reply, find
 from agentd.practice.shapes.view import View
 from agentd.practice.webhooks import deliver
@@ -195,7 +195,7 @@ async def dispatch(call: Call) -> Reply:
         full_name = f"{call.args['owner']}/{call.args['repo']}".lower()
         call.found_repo = call.world.repos.get(full_name)
         if call.found_repo is None:
-            return moved(call, call.world.moved.get(full_name))
+            raise renamed(call, call.world.moved.get(full_name))
     check_route(call, route)
     if call.method in ("GET", "HEAD"):
         return await route.handler(call)
@@ -206,17 +206,15 @@ async def dispatch(call: Call) -> Reply:
         return await route.handler(call)
 
 
-def moved(call: Call, repo: Repo | None) -> Reply:
+def renamed(call: Call, repo: Repo | None) -> Refused:
     """The redirect of a renamed repository; 404 when there is none or it must not be seen."""
     if repo is None or not call.world.allows(repo, call.user, "read"):
-        raise not_found()
+        return not_found()
     rest_of_path = call.path.split("/", 4)[4:]
     address = call.view.api("/".join([f"/repositories/{repo.id}", *rest_of_path]))
     query = "&".join(f"{name}={value}" for name, value in call.query.items())
     address += f"?{query}" if query else ""
-    permanent = call.method in ("GET", "HEAD")
-    body = {"message": "Moved Permanently", "url": address, "documentation_url": "https://docs.github.com/rest"}
-    return Reply(body, 301 if permanent else 307, {"Location": address})
+    return moved(address, call.method)
 
 
 def check_secondary(call: Call) -> None:

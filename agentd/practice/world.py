@@ -162,6 +162,7 @@ class Issue:
     locked: bool = False
     lock_reason: str | None = None
     deleted: bool = False
+    transferred_to: Issue | None = None
     edits: list[tuple[datetime, User, str | None]] = field(default_factory=list)
     """Edits of the body: when, by whom, the body before."""
     comments: list[Comment] = field(default_factory=list)

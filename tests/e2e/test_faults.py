@@ -131,6 +131,15 @@ class Life:
         self.seen.hub.merge(self.seen.repo, 2)
         await self.here.until(lambda: self.run_state is RunState.merged)
 
+    def lose(self, number: int, how: str) -> None:
+        """An issue leaves the repository, "deleted" or "transferred"."""
+        if how == "deleted":
+            self.seen.hub.delete_issue(self.seen.repo, number)
+        else:
+            other = f"{self.seen.repo}-other"
+            self.seen.hub.add_repo(other)
+            self.seen.hub.transfer_issue(self.seen.repo, number, other)
+
     def ask_again(self) -> None:
         self.seen.act("POST", "/issues/1/labels", {"labels": ["status:todo"]})
         self.seen.act("DELETE", "/issues/1/labels/status:in-review")
@@ -273,11 +282,12 @@ async def test_a_branch_with_newer_work_is_left_alone_and_holds_nothing_up(life:
     assert life.seen.get("/git/ref/heads/agent/issue-1")["object"]["sha"] == newer
 
 
+@pytest.mark.parametrize("how", ["deleted", "transferred"])
 @pytest.mark.parametrize("state", [RunState.merged, RunState.closed_unmerged])
-async def test_an_issue_that_was_deleted_holds_nothing_up(life: Life, state: RunState) -> None:
+async def test_an_issue_that_is_gone_holds_nothing_up(life: Life, state: RunState, how: str) -> None:
     await life.until_in_review()
     await life.here.tick()
-    life.seen.hub.delete_issue(life.seen.repo, 1)
+    life.lose(1, how)
     if state is RunState.merged:
         life.seen.hub.merge(life.seen.repo, 2)
     else:
@@ -285,13 +295,14 @@ async def test_an_issue_that_was_deleted_holds_nothing_up(life: Life, state: Run
     await life.here.until(lambda: life.run_state is state, ticks=1)
 
 
-async def test_a_deleted_issue_does_not_keep_others_from_starting(life: Life) -> None:
+@pytest.mark.parametrize("how", ["deleted", "transferred"])
+async def test_an_issue_that_is_gone_does_not_keep_others_from_starting(life: Life, how: str) -> None:
     second = life.seen.issue("Second")
     await life.until_in_review()
     third = life.seen.issue("Third")
     world = observe(life.here.context)
     assert third in world.issues
-    life.seen.hub.delete_issue(life.seen.repo, third)
+    life.lose(third, how)
     fourth = life.seen.issue("Fourth")
     await life.here.tick()
     latest = runs.latest_by_task(life.here.context.store)

@@ -6,6 +6,7 @@ import pytest
 from agentd.errors import (
     Forbidden,
     GitHubError,
+    Moved,
     NotFound,
     RateLimited,
     Rejected,
@@ -31,7 +32,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         (500, Unavailable),
         (502, Unavailable),
         (400, GitHubError),
-        (307, GitHubError),
+        (307, Moved),
     ],
 )
 def test_every_status_has_its_error(status: int, kind: type[GitHubError]) -> None:

@@ -1,8 +1,10 @@
 import pytest
 
-from agentd.errors import Unauthorized
+from agentd.errors import Moved, Unauthorized
 from agentd.github import connect
 from agentd.github.identity import check_rights, whoami
+from agentd.github.issues import get_issue
+from agentd.github.poller import poll_issues
 from agentd.model import Decision
 
 
@@ -39,6 +41,16 @@ def test_an_unknown_repository(hub, time):
     gh = connect(hub.url, hub.add_token("bot"), "alice/nowhere", clock=time, sleep=time.sleep)
     (verdict,) = [v for v in check_rights(gh, "main") if v.decision is not Decision.allow]
     assert verdict.rule_id == "repository" and "alice/nowhere" in verdict.action
+
+
+def test_a_renamed_repository_is_told_by_its_new_name(gh, login):
+    login("alice").request("PATCH", gh.base, body={"name": "gadget"})
+    (verdict,) = [v for v in check_rights(gh, "main") if v.decision is not Decision.allow]
+    assert verdict.rule_id == "repository" and verdict.action.endswith("/gadget")
+    with pytest.raises(Moved, match="set its new name"):
+        poll_issues(gh, "agent-ready")
+    with pytest.raises(Moved):
+        get_issue(gh, 1)
 
 
 def test_an_account_that_may_only_read(login):

@@ -2,6 +2,7 @@ import pytest
 
 from agentd.errors import NotFound
 from agentd.github.issues import close_issue, create_issue, find_issue, get_issue
+from agentd.github.labels import set_status
 
 
 def test_an_issue_is_read(gh, hub):
@@ -48,3 +49,20 @@ def test_closing_is_idempotent_and_keeps_the_first_reason(gh, hub, seen):
     assert not close_issue(gh, number, "completed")
     assert watch.writes == []
     assert get_issue(gh, number).state_reason == "not_planned"
+
+
+def test_a_transferred_issue_is_not_here_and_its_namesake_elsewhere_is_left_alone(gh, hub):
+    hub.add_repo("alice/other")
+    hub.grant("alice/other", "bot", "write")
+    number = hub.create_issue(gh.repo, "mine", "b", ["agent-ready"], "alice")
+    elsewhere = hub.transfer_issue(gh.repo, number, "alice/other")
+    for act in (
+        lambda: get_issue(gh, number),
+        lambda: set_status(gh, number, "status:in-progress"),
+        lambda: gh.issue(number).create_comment("for nobody"),
+        lambda: gh.request("GET", f"{gh.base}/issues/{number}/events"),
+    ):
+        with pytest.raises(NotFound, match="transferred to another repository"):
+            act()
+    there = gh.request("GET", f"/repos/alice/other/issues/{elsewhere}").data
+    assert there["labels"] == [] and there["comments"] == 0

@@ -160,6 +160,18 @@ def test_a_deleted_issue_is_gone_not_missing(hub: PracticeGitHub, alice: Caller)
     assert hub.create_issue("alice/widget", "two") == 2
 
 
+def test_a_transferred_issue_redirects(hub: PracticeGitHub, alice: Caller) -> None:
+    hub.add_repo("alice/other")
+    hub.create_issue("alice/other", "there before")
+    hub.create_issue("alice/widget", "one")
+    assert hub.transfer_issue("alice/widget", 1, "alice/other") == 2
+    answer = alice("GET", "/issues/1")
+    assert answer.status_code == 301
+    assert answer.headers["Location"].endswith("/issues/2")
+    assert alice("PATCH", "/issues/1", {"title": "t"}).status_code == 307
+    assert alice("GET", "/issues").json() == []
+
+
 def test_dependencies_and_sub_issues(hub: PracticeGitHub, alice: Caller) -> None:
     ids = [alice("POST", "/issues", {"title": title}).json()["id"] for title in ("a", "b", "c")]
     assert alice("POST", "/issues/1/dependencies/blocked_by", {"issue_id": ids[1]}).status_code == 201

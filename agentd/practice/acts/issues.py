@@ -219,6 +219,14 @@ def tell_comment(world: World, issue: Issue, comment: Comment, action: str, acto
     )
 
 
+def transfer_issue(world: World, issue: Issue, repo: Repo, actor: User) -> Issue:
+    """The same issue in another repository, without its labels; the old number redirects from now on."""
+    made = open_issue(world, repo, issue.user, issue.title, issue.body, ())
+    issue.transferred_to, issue.deleted = made, True
+    tell(world, issue, "transferred", actor)
+    return made
+
+
 def delete_issue(world: World, issue: Issue, actor: User) -> None:
     """Its number answers 410 from now on."""
     issue.deleted = True
