@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from agentd.states import RunState
 from agentd.store import holds, plans, runs
 from agentd.store.connection import Store
+from agentd.supervisor.process import only_one, tell_draining
 from agentd.web.source import Source
 from tests.web.conftest import CANARY, HOSTILE, add_run, add_story, plan_row
 
@@ -87,6 +88,15 @@ def test_a_running_task_is_shown_as_it_moves(open_page: Open, filled: Store, sou
     expect(shown.locator("dd .pill")).to_have_text("fixing", timeout=10_000)
     shown.go_back()
     expect(shown.locator("h1")).to_have_text("Overview")
+
+
+def test_a_supervisor_that_drains_is_said_to(open_page: Open, source: Source) -> None:
+    with only_one(source.settings.state_dir):
+        shown = open_page("/").locator("#supervisor")
+        expect(shown).to_have_text("supervisor running", timeout=10_000)
+        tell_draining(source.settings.state_dir)
+        expect(shown).to_have_text("supervisor drains", timeout=10_000)
+    expect(shown).to_have_text("supervisor stopped", timeout=10_000)
 
 
 def test_a_run_is_cancelled_only_when_that_is_confirmed(open_page: Open, filled: Store, story: str) -> None:
