@@ -37,6 +37,8 @@ _OPTIONS = (
     "core.fsmonitor=false",
     "core.untrackedCache=false",
     "credential.helper=",
+    # The helper below would give the token to wherever the remote points to.
+    "http.followRedirects=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "fetch.fsckObjects=true",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -300,6 +302,35 @@ def test_only_task_ids_become_branches(name: str) -> None:
 @pytest.mark.parametrize("name", ["P0-01", "P3-999", "issue-7", "issue-1234567890"])
 def test_a_branch_tells_its_task(name: str) -> None:
     assert task_of(branch_of(name)) == name
+
+
+def test_the_token_stays_with_a_remote_that_points_elsewhere(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization", "no token"))
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Remote(Elsewhere):
+        def do_GET(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", f"http://localhost:{elsewhere.server_port}{self.path}")
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere, HTTPServer(("127.0.0.1", 0), Remote) as remote:
+        for served in (elsewhere, remote):
+            threading.Thread(target=served.serve_forever, daemon=True).start()
+        with pytest.raises(GitError, match="301"):
+            git("ls-remote", f"http://127.0.0.1:{remote.server_port}/a/b.git", cwd=tmp_path, token="very-secret")
+        for served in (elsewhere, remote):
+            served.shutdown()
+    assert asked == []
 
 
 def test_the_token_is_in_no_argument_and_no_variable(tmp_path: Path) -> None:
