@@ -109,6 +109,8 @@ class Receiver:
     answers: dict[str, Any] = field(default_factory=dict)
     """JSON for a GET of a path"""
     status: int = 200
+    location: str = ""
+    """where posts are sent on to, when the status says so"""
 
     def spans(self) -> list[Any]:
         """Every span that has come, in the protocol's own form."""
@@ -144,6 +146,8 @@ def receiving() -> Iterator[Receiver]:
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
+            if made.location:
+                self.send_header("location", made.location)
             self.end_headers()
             self.wfile.write(body)
 

@@ -104,6 +104,7 @@ def _send(trace: Trace, url: str, headers: Mapping[str, str]) -> None:
     # It would tell its own story of every failure on standard error.
     logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter").setLevel(logging.CRITICAL)
     session = requests.Session()
+    session.max_redirects = 0  # the headers hold a key, and a POST would become a GET that takes nothing
     exporter = OTLPSpanExporter(url, headers=dict(headers), timeout=SEND_SECONDS, session=session)
     try:
         done = exporter.export(_readable(trace))

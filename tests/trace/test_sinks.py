@@ -12,7 +12,7 @@ from agentd.trace.langsmith import Project, resolve_project
 from agentd.trace.otlp import resource_of
 from agentd.trace.sinks import SinkFailed, Trace, cleaned, send_langsmith, send_otlp, write_file
 from agentd.trace.spans import spans_of
-from tests.traces import RUN, Receiver, a_record
+from tests.traces import RUN, Receiver, a_record, receiving
 
 TRACE = Trace(RUN, spans_of(a_record()), resource_of("1.2.3"))
 
@@ -62,6 +62,15 @@ def test_a_collector_that_refuses_is_said(receiver: Receiver, status: int) -> No
     receiver.status = status
     with pytest.raises(SinkFailed, match="not taken"):
         send_otlp(TRACE, receiver.url, {})
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_collector_that_points_elsewhere_sends_no_key_there(receiver: Receiver, status: int) -> None:
+    with receiving() as elsewhere:
+        receiver.status, receiver.location = status, f"{elsewhere.url}/v1/traces"
+        with pytest.raises(SinkFailed, match="/v1/traces"):
+            send_langsmith(TRACE, Project("default", endpoint=receiver.url, api_key="key"))
+    assert elsewhere.requests == []
 
 
 def test_a_collector_that_is_not_there_is_said() -> None:
