@@ -60,7 +60,9 @@ def glance(database_url: str, state_dir: Path, clock: Clock) -> Iterator[Glance 
     else:
         try:
             with closing(_connected(path)) as connection:
-                yield Glance(_asking(connection), clock.boottime(), clock.boot_id(), clock.now())
+                made = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # its tables come at once
+                look = Glance(_asking(connection), clock.boottime(), clock.boot_id(), clock.now())
+                yield look if made else None
         except sqlite3.Error as error:
             raise _explained(state_dir, clock, error) from None
 

@@ -214,7 +214,11 @@ async def _pause(stop: Stop, seconds: float) -> None:
 
 
 async def _until_ended(context: Context, memory: Memory, run_ids: list[str], stop: Stop) -> None:
-    """Wait for runs, until also their last words are said; a second signal stops them now."""
+    """Wait for runs, until also their last words are said; a second signal stops them now.
+
+    One that nobody has taken yet, because an earlier run's last words take up its place, is taken meanwhile; with
+    what else is taken it is added to the list. After a signal it waits for the next start.
+    """
     assert memory.host is not None
     while stop.asked < 2:
         stop.changed.clear()
@@ -228,6 +232,11 @@ async def _until_ended(context: Context, memory: Memory, run_ids: list[str], sto
             _heed(context)
             await asyncio.to_thread(memory.host.beat)
             await memory.host.go_on()
+            nobodys = {run.run_id for run in runs.unfinished_runs(context.store, ()) if not run.executor}
+            if stop.asked:
+                run_ids = [run_id for run_id in run_ids if run_id not in nobodys]
+            elif not nobodys.isdisjoint(run_ids):
+                run_ids += await memory.host.take()
             await _pause(stop, BEAT_SECONDS)
         except StoreError as error:
             await _without_store(context, memory, error, stop)

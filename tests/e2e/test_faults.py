@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from agentd.run import engine
 from agentd.run.desk import MOST_TRIES
 from agentd.states import RunState
 from agentd.store import runs
+from agentd.supervisor.daemon import Stop, _until_ended
+from agentd.supervisor.tick import tick
 from agentd.supervisor.world import observe
 from tests.e2e.conftest import REPO, Installation, environment
 from tests.e2e.inside import Inside, inside
@@ -308,3 +311,26 @@ async def test_an_issue_that_is_gone_does_not_keep_others_from_starting(life: Li
     latest = runs.latest_by_task(life.here.context.store)
     assert {f"issue-{second}", f"issue-{fourth}"} <= latest.keys()
     assert f"issue-{third}" not in latest
+
+
+async def test_a_run_whose_place_is_still_taken_up_by_last_words_is_carried_by_the_same_once(life: Life) -> None:
+    context, memory = life.here.context, life.here.memory
+    others = {f"last-words-{number}": context.clock.boottime() for number in range(context.settings.max_parallel)}
+    context.carried.update(others)
+    asyncio.get_running_loop().call_later(2.0, lambda: [context.carried.pop(name) for name in others])
+    done = await tick(context, memory)
+    [started] = [run.run_id for run in done.started]
+    assert done.revived == []
+    async with asyncio.timeout(60):
+        await _until_ended(context, memory, [started], Stop())
+    assert life.run_state is RunState.in_review
+
+
+async def test_a_run_that_nobody_has_taken_is_not_waited_for_after_a_signal(life: Life) -> None:
+    context, memory = life.here.context, life.here.memory
+    others = {f"last-words-{number}": context.clock.boottime() for number in range(context.settings.max_parallel)}
+    context.carried.update(others)
+    done = await tick(context, memory)
+    async with asyncio.timeout(60):
+        await _until_ended(context, memory, [run.run_id for run in done.started], Stop(asked=1))
+    assert life.run_state is RunState.queued

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,12 @@ def test_no_secret_is_in_the_view(home: Home) -> None:
     found = status(home.settings, {"SOME_TOKEN": canary})
     text = json.dumps(found) + plain(blocks(found))
     assert "***REDACTED***" in text and canary not in text and "ghp_" not in text
+
+
+def test_while_the_store_is_made_it_is_empty(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "agentd.db").touch()
+    found = status(home.settings.model_copy(update={"state_dir": tmp_path}), {})
+    assert (found["counts"], found["supervisor"]["last_tick"]) == ({}, None)
 
 
 def test_before_the_first_start_it_is_empty(home: Home, tmp_path: Any) -> None:
