@@ -42,7 +42,7 @@ def conditional(gh: GitHub, path: str, params: Mapping[str, Any] | None = None, 
     `slot` names the place in the cache when the parameters change from call to call (`since=`), so that it does not
     grow. Raises GitHubError.
     """
-    address = f"{path}?{urlencode(sorted((params or {}).items()))}"
+    address = f"{path}?{urlencode(sorted(params.items()))}" if params else path
     key = f"{gh.api_url} {slot or address}"
     etag, data, following = _kept(gh, key, address)
     if following is None and _is_full(data, address):

@@ -199,10 +199,9 @@ def paged(call: Call, items: Sequence[T], render: Callable[[T], Any], key: str |
         path = call.path
         if call.found_repo is not None:
             path = re.sub(r"^/repos/[^/]+/[^/]+", f"/repositories/{call.repo.id}", path)
-        asked = {name: value for name, value in call.query.items() if name != "page"}
         address = call.view.api(path)
         headers["Link"] = ", ".join(
-            f'<{address}?{urlencode({**asked, "page": number})}>; rel="{name}"' for name, number in links.items()
+            f'<{address}?{urlencode({**call.query, "page": number})}>; rel="{name}"' for name, number in links.items()
         )
     data: Any = shown if key is None else {"total_count": len(items), **around, key: shown}
     return Reply(data, headers=headers)

@@ -64,6 +64,12 @@ def test_the_comment_is_found_behind_a_hundred_others(gh, number):
     assert upsert_sticky(gh, number, "late", "two") == late
 
 
+def test_a_list_of_three_pages_can_be_read_again(gh, number):
+    for i in range(201):
+        gh.issue(number).create_comment(str(i))
+    assert bodies(gh, number) == bodies(gh, number) == [str(i) for i in range(201)]
+
+
 def test_an_app_that_may_not_ask_who_it_is_edits_only_a_bots_comment(gh, login, hub, number):
     gh.memory.clear()
     hub.fault(method="GET", path="^/user$", status=403, body='{"message": "Resource not accessible by integration"}')
