@@ -241,7 +241,15 @@ def _settle_labels(context: Context, run: Run, issue: Issue) -> bool:
 def _say(context: Context, run: Run) -> None:
     """The comment that a run could not write itself, because GitHub was ill or the claim gone at its end."""
     body = sticky_body(open_desk(context, run.run_id), run.state, reason=run.reason, pull_url=run.pr_url)
-    upsert_sticky(context.github, run.issue_number, STICKY, body)
+    _comment(context, run, body)
+
+
+def _comment(context: Context, run: Run, body: str) -> None:
+    """The comment, where the issue takes one: one that is full or locked must not keep all others waiting."""
+    try:
+        upsert_sticky(context.github, run.issue_number, STICKY, body)
+    except (Forbidden, Rejected) as error:
+        context.emit("issue_labeled", run, {"reason": str(error)}, status="skipped", source="reconciler")
 
 
 def _requeue(context: Context, run: Run) -> bool:
@@ -275,7 +283,7 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
     with suppress(NotFound):  # somebody deleted the issue
         close_issue(gh, run.issue_number)
         set_status(gh, run.issue_number, None)
-        upsert_sticky(gh, run.issue_number, STICKY, body)
+        _comment(context, run, body)
     if pull.head_ref == run.branch and pull.head_repo == gh.repo:
         with suppress(Rejected, Forbidden):  # protected, or somebody has pushed more: theirs now
             delete_branch(gh, run.branch, pull.head_sha)
@@ -309,7 +317,7 @@ def _closed(context: Context, run: Run) -> Run:
         issue = get_issue(gh, run.issue_number)
         if issue.state == "open":
             set_status(gh, run.issue_number, STATUS_LABEL[state], issue.labels)
-            upsert_sticky(gh, run.issue_number, STICKY, sticky_body(open_desk(context, run.run_id), state))
+            _comment(context, run, sticky_body(open_desk(context, run.run_id), state))
     reason = "the pull request was closed"
     context.decided(_verdict("pull_closed", Decision.block, run, reason), run, source="reconciler")
     ended = runs.change_state(

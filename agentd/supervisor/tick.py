@@ -7,7 +7,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError, NotFound, RateLimited, Unavailable
+from agentd.errors import (
+    ClaimLost,
+    ConfigurationError,
+    Forbidden,
+    GitError,
+    GitHubError,
+    NotFound,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from agentd.git.naming import TASK_ID
 from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
@@ -247,6 +257,8 @@ def _tell(context: Context, candidate: Candidate, verdict: Verdict, dry_run: boo
     ]
     try:
         upsert_sticky(context.github, candidate.issue.number, STICKY, "\n".join(lines))
+    except (Forbidden, Rejected):
+        return  # it is full or locked, and must not keep all others waiting
     except GitHubError:
         holds.lift(context.store, verdict.scope)  # told at the next tick instead
         raise

@@ -441,3 +441,20 @@ def test_a_state_directory_without_rights_is_named(here: Installation, open_fold
     [line] = done.stdout.splitlines()
     assert str(open_folder / "state") in line
     assert here.writes() == []
+
+
+@pytest.mark.parametrize(("author", "ends"), [("alice", ["failed"]), ("mallory", [])])
+def test_an_issue_that_takes_no_more_comments_keeps_no_other_waiting(
+    here: Installation, hub: PracticeGitHub, author: str, ends: list[str]
+) -> None:
+    full = here.issue(author=author)
+    said = '{"message": "Commenting is disabled on issues with more than 2500 comments"}'
+    hub.fault("POST", f"/issues/{full}/comments$", status=403, body=said, times=1000)
+    assert [run["state"] for run in here.once(check=None)["runs"]] == ends
+    other = here.issue()
+    done = here.once()
+    assert [(run["issue_number"], run["state"]) for run in done["runs"]] == [(other, "in_review")]
+    assert here.labels(full) == {"agent-ready", "status:blocked" if ends else "status:todo"}
+    before = here.writes()
+    here.once()
+    assert here.writes() == before

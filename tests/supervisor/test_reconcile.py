@@ -180,3 +180,15 @@ def test_what_was_merged_between_two_looks_is_not_said_to_be_closed(context: Con
     run = runs.get_run(context.store, "issue-001-1-aaaaaa")
     assert run is not None
     assert (run.state, run.reason) == (RunState.merged, "")
+
+
+@pytest.mark.parametrize(("act", "state"), [(merge, RunState.merged), (close, RunState.closed_unmerged)])
+def test_an_issue_that_takes_no_comment_does_not_keep_its_pull_request_from_being_followed(
+    context: Context, hub: PracticeGitHub, act: Callable[..., None], state: RunState
+) -> None:
+    pull = in_review(context, hub)
+    hub.fault(method="POST", path="/issues/1/comments$", status=403, times=1000)
+    act(context, hub, pull)
+    run = runs.get_run(context.store, "issue-001-1-aaaaaa")
+    assert run is not None
+    assert run.state is state
