@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote
 
-from agentd.errors import GitHubError, NotFound
+from agentd.errors import GitHubError, NotFound, Unavailable
 from agentd.github import identity
 from agentd.github.answers import expecting
 from agentd.github.client import GitHub
@@ -32,6 +32,9 @@ PERMISSION_AGE = timedelta(minutes=10)
 _EDITED = """query($owner: String!, $name: String!, $number: Int!) {
   repository(owner: $owner, name: $name) { issue(number: $number) { lastEditedAt } }
 }"""
+
+_PASSING = ("rate limit", "something went wrong")
+"""What GraphQL says of trouble that is none of the query's."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,17 @@ def permission(gh: GitHub, login: str, user_id: int) -> Permission:
 def last_edited_at(gh: GitHub, issue_number: int) -> datetime | None:
     """When the text or the title was last changed; None when never. Raises GitHubError when it cannot be told.
 
-    Only GraphQL knows the edit of a text, only the events know that of a title.
+    Only GraphQL knows the edit of a text, only the events know that of a title. GraphQL has a quota of its own, and
+    says with status 200 that it is used up: that is Unavailable, as REST goes on.
     """
     owner, name = gh.repo.split("/")
     variables = {"owner": owner, "name": name, "number": issue_number}
     answer = gh.request("POST", gh.requester.graphql_url, body={"query": _EDITED, "variables": variables})
     with expecting(f"lastEditedAt of issue {issue_number}"):
-        if answer.data.get("errors"):
-            raise ValueError(f"{answer.data['errors']}"[:200])
+        if said := str(answer.data.get("errors") or answer.data.get("message") or "")[:200]:
+            if any(words in said.lower() for words in _PASSING):
+                raise Unavailable(f"lastEditedAt of issue {issue_number}: {said}", answer.status)
+            raise ValueError(said)
         edited = answer.data["data"]["repository"]["issue"]["lastEditedAt"]
         moments = [_moment(edited)] if edited else []
         moments += [_moment(e["created_at"]) for e in _events(gh, issue_number) if e["event"] == "renamed"]

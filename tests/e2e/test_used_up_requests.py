@@ -17,3 +17,14 @@ def test_a_supervisor_that_starts_without_requests_left_waits_for_them(here: Ins
         assert here.status()["supervisor"]["running"]
     finally:
         here.run("stop")
+
+
+def test_a_quota_of_graphql_that_is_used_up_is_nothing_of_the_issue(here: Installation, hub: PracticeGitHub) -> None:
+    number = here.issue()
+    bucket = hub.world.limits.bucket("agentd-bot", "graphql", hub.world.now())
+    bucket.used = bucket.limit
+    here.run("once", check=1)
+    [hold] = here.status()["holds"]
+    assert (hold["scope"], hold["rule_id"]) == ("github", "github_unavailable")
+    assert "API rate limit already exceeded" in hold["observed"]
+    assert here.stickies(number) == []

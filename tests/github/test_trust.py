@@ -1,10 +1,11 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.errors import GitHubError
+from agentd.errors import GitHubError, Unavailable
 from agentd.github.comments import upsert_sticky
 from agentd.github.conditional import PER_PAGE
 from agentd.github.trust import (
@@ -126,6 +127,21 @@ def test_edits_that_cannot_be_asked_are_an_error(gh, hub):
         hub.fault(method="POST", path="/graphql$", **answer)
         with pytest.raises(GitHubError):
             last_edited_at(gh, number)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"errors": [{"type": "RATE_LIMIT", "message": "API rate limit already exceeded for user ID 1."}]},
+        {"message": "You have exceeded a secondary rate limit."},
+        {"data": None, "errors": [{"message": "Something went wrong while executing your query."}]},
+    ],
+)
+def test_trouble_of_graphql_itself_is_nothing_of_the_issue(gh, hub, said):
+    number = hub.create_issue(gh.repo, "t", "b", [READY], "alice")
+    hub.fault(method="POST", path="/graphql$", status=200, body=json.dumps(said))
+    with pytest.raises(Unavailable):
+        last_edited_at(gh, number)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ async def answer_graphql(call: Call) -> Reply:
         raise Refused(404, "Not Found")
     if call.token is None:
         raise Refused(401, "This endpoint requires you to be authenticated.")
+    if rate_limit(call)["remaining"] == 0:
+        message = f"API rate limit already exceeded for user ID {call.token.user.id}."
+        return Reply({"errors": [{"type": "RATE_LIMIT", "code": "graphql_rate_limit", "message": message}]})
     try:
         variables = call.json.get("variables") or {}
         document = Parser(str(call.json.get("query") or ""), variables).document()
