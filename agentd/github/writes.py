@@ -11,14 +11,15 @@ from agentd.github.client import GitHub
 T = TypeVar("T")
 
 PAUSES_SECONDS = (1.0, 4.0)
-"""Between the tries; GitHub's lists may lag a moment behind a write."""
+"""Between the tries: GitHub's lists may lag a moment behind a write, and so may what it knows of a branch that was
+pushed just now (https://github.com/mislav/hub/issues/1258)."""
 
 
 def make_once(gh: GitHub, look: Callable[[], T | None], make: Callable[[], T]) -> tuple[T, bool]:
     """(what `look` finds or `make` makes, whether it was made here). At most three tries.
 
-    A refusal (409, 422 "already exists") is looked at too: another holder may have been quicker. Raises what `make`
-    raised when it is not there afterwards.
+    After a refusal (409, 422 "already exists") too: another holder may have been quicker. Raises what `make` raised
+    when it is not there afterwards.
     """
     with gh.writing():
         found = look()
@@ -27,13 +28,9 @@ def make_once(gh: GitHub, look: Callable[[], T | None], make: Callable[[], T]) -
                 return found, False
             try:
                 return make(), True
-            except Unavailable:
+            except (Rejected, Unavailable):
                 if pause is None:
                     raise
                 gh.sleep(pause)
                 found = look()
-            except Rejected:
-                found = look()
-                if found is None:
-                    raise
     raise AssertionError("unreachable: the last try returns or raises")

@@ -49,7 +49,7 @@ def test_a_retry_from_publish_pushes_what_was_verified(here: Installation, hub: 
     here.agent(AGENT.format(count=str(here.folder / "count")))
     here.configure('max_fix_rounds = 0\nsandbox = "none"\n', verify="test -f done.txt")
     number = here.issue()
-    hub.fault("POST", "/repos/alice/widget/pulls$", status=422)
+    hub.fault("POST", "/repos/alice/widget/pulls$", status=422, times=3)
     [run] = here.once(check=1)["runs"]
     assert run["state"] == "failed"
     here.run("runs", "retry", run["run_id"], "--from", "publish")

@@ -38,11 +38,18 @@ def test_one_pull_request_a_branch(gh, sha, seen):
     assert len(find_pulls(gh, HEAD, "all")) == 1
 
 
-def test_a_duplicate_that_the_look_missed_is_found_after_the_refusal(gh, sha, hub):
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_duplicate_that_the_look_missed_is_found_after_the_refusal(gh, sha, hub, looks):
     pull = ensure_pull(gh, HEAD, "main", "title", "body")
-    hub.fault(method="GET", path="/pulls$", status=200, body="[]")
+    hub.fault(method="GET", path="/pulls$", status=200, body="[]", times=looks)
     gh.memory.clear()
     assert ensure_pull(gh, HEAD, "main", "title", "body").number == pull.number
+
+
+def test_a_branch_that_github_does_not_know_yet_is_waited_for(gh, sha, hub):
+    said = {"errors": [{"resource": "PullRequest", "field": "head", "code": "invalid"}], "message": "Validation Failed"}
+    hub.fault(method="POST", path="/pulls$", status=422, body=json.dumps(said), times=2)
+    assert ensure_pull(gh, HEAD, "main", "title", "body").head_sha == sha
 
 
 def test_a_branch_without_commits_is_refused(gh):
