@@ -284,7 +284,7 @@ def _merged(context: Context, run: Run, pull: Pull) -> Run:
         close_issue(gh, run.issue_number)
         set_status(gh, run.issue_number, None)
         _comment(context, run, body)
-    if pull.head_ref == run.branch and pull.head_repo == gh.repo:
+    if pull.head_ref == run.branch and pull.head_repo.casefold() == gh.repo.casefold():
         with suppress(Rejected, Forbidden):  # protected, or somebody has pushed more: theirs now
             delete_branch(gh, run.branch, pull.head_sha)
     merged_at = pull.merged_at or context.clock.now()

@@ -56,6 +56,15 @@ def test_a_merged_pull_request_ends_the_task_and_leaves_no_trace(
     assert here.writes().count(f"POST /repos/{REPO}/issues/{number}/comments") == 1
 
 
+def test_a_repository_in_another_case_is_the_same_one(here: Installation, hub: PracticeGitHub) -> None:
+    number, repo = here.issue(), REPO.title()
+    here.once(REPO=repo)
+    hub.commit(REPO, f"agent/issue-{number}", {"more.txt": "a reviewer's"})
+    hub.merge(REPO, here.pulls()[0]["number"], method="squash")
+    here.once(REPO=repo)
+    assert [row["name"] for row in here.get("/branches")] == ["main"]
+
+
 def test_the_original_files_are_kept(here: Installation) -> None:
     here.issue()
     here.once()
