@@ -77,6 +77,11 @@ class Issue(Frozen):
     updated_at: datetime
     html_url: str = ""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it was closed as completed, not as not planned or as a duplicate; older ones have no reason."""
+        return self.state == "closed" and self.state_reason in ("completed", None)
+
 
 class Task(Frozen):
     """One GitHub issue plus its contract; everything a Run needs to know about what to do."""

@@ -116,11 +116,7 @@ def _waits_for(visit: Visit, github: GitHub, issue: Issue, done: frozenset[str])
     """What an issue waits for: tasks of its contract, or issues that GitHub shows as blocking it."""
     task = task_of(issue, visit.contracts.by_id, visit.settings)
     if task.contract is None:
-        return [
-            f"issue-{other.number}"
-            for other in blockers(github, issue.number)
-            if other.state == "open" or other.state_reason == "not_planned"
-        ]
+        return [f"issue-{other.number}" for other in blockers(github, issue.number) if not other.is_done]
     return [needed for needed in task.dependencies if needed not in done]
 
 

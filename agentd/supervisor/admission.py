@@ -59,12 +59,8 @@ def admit(
 
 
 def blocked_by(gh: GitHub, issue: Issue, task_id: str) -> Verdict | None:
-    """A hold while an issue that GitHub names as a blocker is not done; closed as not planned is not done."""
-    waiting = [
-        f"#{other.number}"
-        for other in blockers(gh, issue.number)
-        if other.state == "open" or other.state_reason == "not_planned"
-    ]
+    """A hold while an issue that GitHub names as a blocker is not done."""
+    waiting = [f"#{other.number}" for other in blockers(gh, issue.number) if not other.is_done]
     if not waiting:
         return None
     action = "nothing to do: it starts when they are closed as completed"

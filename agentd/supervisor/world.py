@@ -70,6 +70,6 @@ def done_tasks(
     }
     if wanted:
         for issue in poll_issues(github, READY, "closed"):
-            if issue.state_reason in {"completed", None}:
+            if issue.is_done:
                 merged.add(task_id_of(issue))
     return frozenset(merged)

@@ -386,6 +386,7 @@ SITUATIONS: list[tuple[str, Callable[[Scene], str], str, str]] = [
     ("a dependency that is done", depending("completed"), "", ""),
     ("blocked by an open issue", blocked_by("open"), "dependencies", "blocked by #1"),
     ("blocked by one that is not planned", blocked_by("not_planned"), "dependencies", "blocked by #1"),
+    ("blocked by a duplicate", blocked_by("duplicate"), "dependencies", "blocked by #1"),
     ("blocked by one that is done", blocked_by("completed"), "", ""),
     ("backoff", held("TASK", "backoff", 5), "backoff", "because"),
     ("claimed elsewhere, as a run found", held("TASK", "claim_elsewhere", 5), "claim_elsewhere", "because"),
