@@ -37,7 +37,7 @@ def ask(
     """The verdict of the rules that need more of GitHub than the list of issues; see admission.admit for `keep`."""
     gh, issue, task = context.github, candidate.issue, candidate.task
     try:
-        if task.contract is None and (blocked := blocked_by(gh, issue, task.task_id)) is not None:
+        if (blocked := blocked_by(gh, issue, task.task_id)) is not None:
             return blocked
         return admit(gh, context.store, issue, task.task_id, context.settings.trust, known, keep=keep).verdict
     except NotFound as error:

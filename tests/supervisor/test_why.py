@@ -231,14 +231,15 @@ def depending(state: str) -> Callable[[Scene], str]:
     return arrange
 
 
-def blocked_by(state: str) -> Callable[[Scene], str]:
-    """GitHub's own dependencies."""
+def blocked_by(state: str, title: str = "this") -> Callable[[Scene], str]:
+    """GitHub's own dependencies, of an issue with a contract where the title names one."""
 
     def arrange(scene: Scene) -> str:
         other = scene.issue(labels=())
         if state != "open":
             scene.act("PATCH", f"/issues/{other}", {"state": "closed", "state_reason": state})
-        number = scene.issue()
+        scene.contract()
+        number = scene.issue(title)
         blocker = scene.act("GET", f"/issues/{other}")["id"]
         scene.act("POST", f"/issues/{number}/dependencies/blocked_by", {"issue_id": blocker})
         return f"#{number}"
@@ -385,6 +386,7 @@ SITUATIONS: list[tuple[str, Callable[[Scene], str], str, str]] = [
     ("a dependency closed as not planned", depending("not_planned"), "dependencies", "P0-02"),
     ("a dependency that is done", depending("completed"), "", ""),
     ("blocked by an open issue", blocked_by("open"), "dependencies", "blocked by #1"),
+    ("a contract, and blocked by an open issue", blocked_by("open", "[P0-01] this"), "dependencies", "blocked by #1"),
     ("blocked by one that is not planned", blocked_by("not_planned"), "dependencies", "blocked by #1"),
     ("blocked by a duplicate", blocked_by("duplicate"), "dependencies", "blocked by #1"),
     ("blocked by one that is done", blocked_by("completed"), "", ""),
