@@ -94,6 +94,8 @@ class GitError(AgentdError):
             "did not end",
             "unexpected disconnect",
             "expected '",
+            "Internal Server Error",
+            "fatal error in commit_refs",  # GitHub's, when it could not write a ref
         )
         refused = ["error: 401", "error: 404", "Authentication failed"]
         said = f"{self} {self.stderr}"

@@ -99,7 +99,7 @@ def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str, claim: s
         moved = "cannot lock ref" in said and not _COLLISION.search(said)
         if moved or "stale info" in said or "reference already exists" in said:
             raise Outdated(f"{ref}: not at {expected or 'nothing'} any more on {mirror.url}") from None
-        if "remote rejected" in said and not ref.startswith("refs/heads/"):
+        if "remote rejected" in said and not ref.startswith("refs/heads/") and not error.is_passing:
             raise RefusedRef(f"{mirror.url} refuses {ref}: {_reason(said)}") from None
         raise
 

@@ -39,6 +39,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "403 secondary": {"status": 403, "body": SECONDARY, "headers": PLAIN},
     "429": {"status": 429, "headers": {"Retry-After": "1"}},
 }
+RESULT = {"Content-Type": "application/x-git-receive-pack-result"}
 ANSWER_LOST = {"502 after", "dropped after"}
 """Faults after which the work is done."""
 LABELS = {"label at the start": "status:in-progress", "label for the review": "status:in-review"}
@@ -101,6 +102,16 @@ async def launched(github: PracticeGitHub, tmp_path_factory: pytest.TempPathFact
     await engine.launch(inside(github, REPO, tmp_path_factory.mktemp("engine") / "home").context)
     yield
     dbos.DBOS.destroy()
+
+
+def not_written(ref: str) -> str:
+    """GitHub's answer to a push when it has trouble with its refs: the report and what is said, each on its band."""
+
+    def line(text: str) -> str:
+        return f"{len(text) + 4:04x}{text}"
+
+    report = line("unpack ok\n") + line(f"ng {ref} failure\n") + "0000"
+    return line("\x02fatal error in commit_refs\n") + line(f"\x01{report}") + "0000"
 
 
 @dataclass
@@ -232,6 +243,17 @@ async def test_one_of_everything_whatever_goes_wrong(life: Life, names: tuple[st
     assert len(life.seen.stickies(1)) == len(life.seen.pulls("all")) == 1
     assert life.seen.stickies(1)[0].splitlines()[1] == "**Merged**"
     assert life.remote_refs() == ["refs/heads/main"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ref"),
+    [("push of the claim", "refs/agentd/claims/issue-1"), ("push of the branch", "refs/heads/agent/issue-1")],
+)
+async def test_a_ref_that_github_fails_to_write_is_pushed_again(life: Life, name: str, ref: str) -> None:
+    life.arm(RUN[name], {"status": 200, "headers": RESULT, "body": not_written(ref)})
+    await life.until_in_review()
+    assert life.label_changes() == UP_TO_REVIEW
+    assert not any("refuses" in run.reason for run in runs.latest_runs(life.here.context.store))
 
 
 async def test_slow_answers_are_waited_for(life: Life) -> None:
