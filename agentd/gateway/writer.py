@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
+from agentd.births import birth_of
 from agentd.errors import StoreError
 from agentd.gateway.booking import Answer, Book, Known, Reservation, Settlement
 from agentd.gateway.usage import Usage
@@ -251,21 +250,14 @@ def _unused(reservation: Reservation) -> Settlement:
 
 
 def gateway_id() -> str:
-    """`<machine>:<pid>:<start of the process>:<number>`: this incarnation."""
-    process = psutil.Process()
-    return f"{machine_name()}:{os.getpid()}:{int(process.create_time() * 1000)}:{next(_numbers)}"
+    """`<machine>:<pid>:<birth of the process>:<number>`: this incarnation."""
+    return f"{machine_name()}:{os.getpid()}:{birth_of(os.getpid())}:{next(_numbers)}"
 
 
 def is_gone(gateway: str, machine: Callable[[], str] = machine_name) -> bool:
     """True when the gateway was a process of this machine that is there no more."""
-    there, pid, started, _ = gateway.split(":")
-    if there != machine():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return int(process.create_time() * 1000) != int(started) or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    there, pid, born, _ = gateway.split(":")
+    return there == machine() and birth_of(int(pid)) != born
 
 
 def _resolve(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -16,7 +16,7 @@ class Executor:
     """One process that carries runs."""
 
     executor: str
-    """`<place>:<pid>:<start>`: this incarnation"""
+    """`<place>:<pid>:<birth>`: this incarnation"""
     place: str
     """`<host>/<8 hex digits>`: one state directory on one host, where at most one executor lives"""
     version: str

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from agentd.births import birth_of
 from agentd.errors import ConfigurationError
 
 PID_FILE = "supervisor.pid"
 DRAINS = "drains"
-"""Third word of that file, after the number and the time of birth, from the signal to stop on."""
+"""Third word of that file, after the number and the birth, from the signal to stop on."""
 NUDGE = signal.SIGUSR1
 """Signal that makes a supervisor look at GitHub at once."""
 
@@ -34,8 +33,8 @@ class Supervisor:
     """A living supervisor."""
 
     pid: int
-    started: float
-    """seconds since the epoch"""
+    born: str
+    """see agentd.births"""
     drains: bool = field(default=False, compare=False)
     """told to stop: it starts nothing more, and ends after its runs"""
 
@@ -46,12 +45,10 @@ class Supervisor:
 def running(state_dir: Path) -> Supervisor | None:
     """The living supervisor of a state directory. A number that another process has by now does not count."""
     try:
-        pid, started, *more = (state_dir / PID_FILE).read_text().split()
-        process = psutil.Process(int(pid))
-        born = process.create_time()
-    except (OSError, ValueError, psutil.NoSuchProcess):
-        return None
-    if abs(born - float(started)) > 0.02 or process.status() == psutil.STATUS_ZOMBIE:
+        pid, born, *more = (state_dir / PID_FILE).read_text().split()
+        if birth_of(int(pid)) != born:
+            return None
+    except (OSError, ValueError):
         return None
     return Supervisor(int(pid), born, DRAINS in more)
 
@@ -83,7 +80,7 @@ def only_one(state_dir: Path) -> Iterator[None]:
             ) from None
         signal.signal(NUDGE, lambda *_: None)  # until it can obey; a process without a handler would end
         pid_file = state_dir / PID_FILE
-        pid_file.write_text(f"{os.getpid()} {psutil.Process().create_time():.3f}\n")
+        pid_file.write_text(f"{os.getpid()} {birth_of(os.getpid())}\n")
         try:
             yield
         finally:

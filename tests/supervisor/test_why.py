@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 from pydantic import SecretStr
 
+from agentd.births import birth_of
 from agentd.clock import SystemClock
 from agentd.config import Settings, Trust
 from agentd.errors import ConfigurationError
@@ -323,8 +323,7 @@ def nobody(scene: Scene) -> str:
 
 def draining(scene: Scene) -> str:
     executors.leave(scene.store, "host/1:1:1")
-    born = psutil.Process().create_time()
-    (scene.settings.state_dir / "supervisor.pid").write_text(f"{os.getpid()} {born:.3f}\n")
+    (scene.settings.state_dir / "supervisor.pid").write_text(f"{os.getpid()} {birth_of(os.getpid())}\n")
     tell_draining(scene.settings.state_dir)
     return f"#{scene.issue()}"
 
