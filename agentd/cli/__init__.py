@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -91,6 +93,7 @@ def _agentd(version: bool = typer.Option(False, "--version", help="Print the ver
 
 def main() -> None:
     """The console script: an error that agentd raises on purpose, or that names a file, is one line, and no exit 0."""
+    _have_streams()
     try:
         app()
     except AgentdError as error:
@@ -106,3 +109,10 @@ def main() -> None:
             raise
         typer.echo(f"agentd: {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
+
+
+def _have_streams() -> None:
+    """What the caller has closed goes nowhere; otherwise it is None, and a file of ours gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # as long as the process lives

@@ -26,6 +26,8 @@ NUDGE = signal.SIGUSR1
 
 MOST_FILES = 65_536
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOBODY_READS = (errno.EPIPE, errno.EIO)
+"""A pipe whose reader has gone, and a terminal that was closed."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +98,19 @@ def make_log_dir(log_dir: Path) -> None:
 
 
 class _Losing(io.FileIO):
-    """A file that drops what its disk has no room for."""
+    """A file that drops what its disk has no room for, and what nobody reads any more."""
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in NO_ROOM + NOBODY_READS:
                 raise
             return len(data)
 
 
 def outlive_log() -> None:
-    """Let this process lose words, and not end with its runs, when the log that it writes to has no room for them."""
+    """Let this process lose words, and not end with its runs, when the log that it writes to takes no more of them."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         stream.flush()

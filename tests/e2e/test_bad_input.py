@@ -381,18 +381,24 @@ def test_a_full_disk_is_one_line(here: Installation, kilobytes: int) -> None:
     assert here.pulls("all") == []
 
 
-def test_a_log_without_room_ends_no_supervisor_and_no_run(here: Installation) -> None:
+@pytest.mark.parametrize("log", ["full", "read by nobody", "closed"])
+def test_a_log_that_takes_no_words_ends_no_supervisor_and_no_run(here: Installation, log: str) -> None:
     number = here.issue()
     here.configure("poll_interval_seconds = 0.5\n")
     (here.folder / "events").mkdir()
-    with Path("/dev/full").open("wb") as full:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "agentd", "start", "--foreground"],
-            cwd=here.folder,
-            env=here.environ | {"AGENT_EVENTS_FILE": str(here.folder / "events")},
-            stdout=full,
-            stderr=full,
-        )
+    reading, unread = os.pipe()
+    os.close(reading)
+    output = os.open("/dev/full", os.O_WRONLY) if log == "full" else unread
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"] if log == "closed" else []
+    supervisor = subprocess.Popen(
+        [*closing, sys.executable, "-m", "agentd", "start", "--foreground"],
+        cwd=here.folder,
+        env=here.environ | {"AGENT_EVENTS_FILE": str(here.folder / "events")},
+        stdout=output,
+        stderr=output,
+    )
+    for descriptor in {output, unread}:
+        os.close(descriptor)
     try:
         wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"})
         supervisor.send_signal(signal.SIGTERM)
