@@ -78,6 +78,12 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
         last[:] = lines
         sys.stdout.flush()
 
+    def up() -> None:
+        typer.echo(f"supervisor of {settings.repo}{_process(os.getpid())}at most {settings.max_parallel} runs")
+        if settings.sandbox == "none":
+            typer.echo(WITHOUT_SANDBOX)
+        sys.stdout.flush()
+
     async def live() -> None:
         async with AsyncExitStack() as stack:
             if port is not None:
@@ -87,11 +93,7 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
                 await stack.enter_async_context(
                     serving(source_of(config), "127.0.0.1", port, os.environ.get(TOKEN, ""))
                 )
-            typer.echo(f"supervisor of {settings.repo}, process {os.getpid()}, at most {settings.max_parallel} runs")
-            if settings.sandbox == "none":
-                typer.echo(WITHOUT_SANDBOX)
-            sys.stdout.flush()
-            await serve(context, told)
+            await serve(context, up, told)
 
     outlive_log()
     with only_one(settings.state_dir):
@@ -104,13 +106,9 @@ def _serve(settings: Settings, config: Path | None, port: int | None) -> None:
 def _detach(settings: Settings, arguments: list[str]) -> None:
     """Start `start --foreground` in a session of its own, and wait until it is up or has said why not."""
     from agentd.errors import AgentdError
-    from agentd.supervisor.process import make_log_dir, running
+    from agentd.supervisor.process import make_log_dir
 
-    found = running(settings.state_dir)
-    if found is not None and found.drains:
-        raise AgentdError(f"{found}; `agentd stop` waits for its runs, `agentd stop --now` ends them")
-    if found is not None:
-        typer.echo(f"the supervisor is running already (process {found.pid})")
+    if _runs_already(settings):
         return
     make_log_dir(settings.log_dir)
     log = settings.log_dir / "supervisor.log"
@@ -128,12 +126,33 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
         status = child.poll()
         said = log.read_bytes()[before:].decode(errors="replace").strip()
         if status is not None:
+            if _runs_already(settings):  # somebody else has started one at the same moment, which the log tells too
+                return
             silent = f"exit status {status}, and nothing in the log {log}; is its disk full?"
             raise AgentdError(f"the supervisor did not start: {said.splitlines()[-1] if said else silent}")
-        if said.startswith("supervisor of"):
+        if _process(child.pid) in said:
             typer.echo(f"supervisor started (process {child.pid}), log: {log}")
             if settings.sandbox == "none":
                 typer.echo(WITHOUT_SANDBOX)
             return
         time.sleep(0.05)
     raise AgentdError(f"the supervisor is not ready after {READY_SECONDS:.0f} s; see {log}")
+
+
+def _runs_already(settings: Settings) -> bool:
+    """Whether a supervisor lives, which is said then. Raises AgentdError for one that drains."""
+    from agentd.errors import AgentdError
+    from agentd.supervisor.process import running
+
+    found = running(settings.state_dir)
+    if found is None:
+        return False
+    if found.drains:
+        raise AgentdError(f"{found}; `agentd stop` waits for its runs, `agentd stop --now` ends them")
+    typer.echo(f"the supervisor is running already (process {found.pid})")
+    return True
+
+
+def _process(pid: int) -> str:
+    """The part of a supervisor's first line that is only its own."""
+    return f", process {pid}, "

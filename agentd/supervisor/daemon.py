@@ -98,11 +98,15 @@ async def once(context: Context, *, wait: bool, told: Callable[[Tick], None]) ->
             return [run for run_id in ids if (run := runs.get_run(context.store, run_id)) is not None]
 
 
-async def serve(context: Context, told: Callable[[Tick], None]) -> None:
-    """Tick until a signal: the first lets running runs end and starts none, the second stops them, work saved."""
+async def serve(context: Context, up: Callable[[], None], told: Callable[[Tick], None]) -> None:
+    """Tick until a signal: the first lets running runs end and starts none, the second stops them, work saved.
+
+    `up` is called before the first tick, when nothing more can keep this process from it.
+    """
     memory = Memory()
     with _signals() as stop:
         await engine.launch(context)
+        up()
         async with _present(context, memory):
             while not stop.asked:
                 try:

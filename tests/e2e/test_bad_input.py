@@ -335,12 +335,13 @@ def test_a_damaged_store_is_named_and_left_alone(here: Installation, damage: byt
     assert store.read_bytes() == damage
 
 
-def test_a_damaged_store_of_the_engine_is_named(here: Installation) -> None:
+@pytest.mark.parametrize("command", ["once", "start"])
+def test_a_damaged_store_of_the_engine_is_named(here: Installation, command: str) -> None:
     here.issue()
     store = here.folder / ".agentd" / "state" / "engine.db"
     store.parent.mkdir(parents=True)
     store.write_bytes(b"no database at all" * 500)
-    one_line(here, "once", says=("engine.db",))
+    one_line(here, command, says=("engine.db",))
 
 
 @pytest.mark.parametrize("command", ["once", "start"])
@@ -413,6 +414,32 @@ def test_a_start_that_can_log_nothing_says_so(here: Installation) -> None:
     (folder / "sitecustomize.py").write_text("import os, sys\nif '--foreground' in sys.argv: os._exit(120)\n")
     path = f"{folder}:{here.environ['PYTHONPATH']}"
     one_line(here, "start", says=("exit status 120", "supervisor.log", "is its disk full?"), PYTHONPATH=path)
+
+
+def test_a_start_is_one_whatever_else_is_logged_before(here: Installation) -> None:
+    folder = here.folder / "programs"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import sys\nif '--foreground' in sys.argv: print('a warning')\n")
+    try:
+        here.run("start", PYTHONPATH=f"{folder}:{here.environ['PYTHONPATH']}")
+    finally:
+        here.run("stop", "--now")
+
+
+def test_of_two_starts_at_the_same_moment_one_starts_the_supervisor_and_both_name_it(here: Installation) -> None:
+    command = [sys.executable, "-m", "agentd", "start"]
+    starts = [
+        subprocess.Popen(command, cwd=here.folder, env=here.environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        told = sorted(start.communicate(timeout=120)[0] for start in starts)
+        pid = here.status()["supervisor"]["pid"]
+        assert [start.returncode for start in starts] == [0, 0]
+        assert told[0].startswith(f"supervisor started (process {pid})")
+        assert told[1] == f"the supervisor is running already (process {pid})\n"
+    finally:
+        here.run("stop", "--now")
 
 
 @pytest.fixture
