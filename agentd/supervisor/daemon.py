@@ -295,7 +295,7 @@ def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
     if not minutes or (memory.cleaning is not None and not memory.cleaning.done()):
         return
     try:
-        if now - cleaned_at(context) < minutes * 60:
+        if 0 <= now - cleaned_at(context) < minutes * 60:
             return
     except OSError as error:
         print(f"agentd: clean-up: {error}", file=sys.stderr, flush=True)

@@ -45,6 +45,23 @@ def test_a_clean_up_that_ends_by_an_error_of_its_own_is_told(
     assert "AttributeError" in told  # there is no mirror
 
 
+@pytest.mark.parametrize(("ahead", "acts"), [(-7200, True), (-600, False), (86_400, True)])
+def test_a_clean_up_is_not_waited_for_until_a_clock_that_was_set_back_has_come_there_again(
+    context: Context, ahead: float, acts: bool
+) -> None:
+    stamp, memory, at = context.settings.state_dir / "clean-up.lock", Memory(), context.clock.now().timestamp() + ahead
+    stamp.touch()
+    os.utime(stamp, (at, at))
+
+    async def act() -> None:
+        _clean_up(context, memory, remote=False)
+        if memory.cleaning is not None:
+            await asyncio.wait({memory.cleaning})
+
+    asyncio.run(act())
+    assert (memory.cleaning is not None) is acts
+
+
 def test_files_that_cannot_be_written_are_told_once_and_caught_up(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
