@@ -30,6 +30,9 @@ class ToolMeters:
         self.gates = gates_for(desk)
         self._is_asked = False
         self._repeats = desk.context.repeats.setdefault(desk.run.run_id, Counter())
+        clock = desk.context.clock
+        # Only until now by the wall clock, which other hosts know too; from now on it may be set.
+        self._began = clock.boottime() - max(0.0, (clock.now() - desk.run.started_at).total_seconds())
 
     def __call__(self, call: ToolCall) -> RunMeters:
         """What is known now, at a call, which is counted."""
@@ -42,11 +45,11 @@ class ToolMeters:
 
     def used(self) -> RunMeters:
         """What the run has used, and whether it is still wanted and may act."""
-        desk, clock = self._desk, self._desk.context.clock
+        desk = self._desk
         used = _spent(desk.context.store, self.scope) if self.gates.limits else RunMeters()
-        wall = (clock.now() - desk.run.started_at).total_seconds()
+        wall = desk.context.clock.boottime() - self._began
         killed = desk.context.cancels.get(desk.run.run_id, "")
-        return used._replace(wall_seconds=max(0.0, wall), killed=killed, revoked=_revoked(desk))
+        return used._replace(wall_seconds=wall, killed=killed, revoked=_revoked(desk))
 
     def over(self) -> Verdict | None:
         """The loop budget's verdict, when it is used up.

@@ -33,6 +33,9 @@ async def here(hub: PracticeGitHub, tmp_path: Path) -> AsyncIterator[Inside]:
     claim = settings.claim.model_copy(update={"lease_seconds": LEASE_SECONDS, "remote_lease_seconds": LEASE_SECONDS})
     # The agent looks at files of the host.
     changed = settings.model_copy(update={"profiles": {"build": agent}, "claim": claim, "sandbox": "none"})
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"loop_budget: {{max_wall_seconds: {HOUR / 2}}}\n")
+    changed = changed.model_copy(update={"policy": policy})
     made.context = replace(made.context, settings=changed)
     workflow.use(made.context)
     await engine.launch(made.context)
