@@ -125,24 +125,23 @@ def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:
             whole = _count(told, "input_tokens", needed=True) + cached + written
             found = Usage(whole, _count(told, "output_tokens", needed=True), cached, written)
         elif dialect == "responses":
-            found = Usage(
-                _count(told, "input_tokens", needed=True),
-                _count(told, "output_tokens", needed=True),
-                _detail(told, "input_tokens_details", "cached_tokens"),
-                reasoning=_detail(told, "output_tokens_details", "reasoning_tokens"),
-            )
+            found = _openai(told, "input_tokens", "output_tokens")
         else:
-            found = Usage(
-                _count(told, "prompt_tokens", needed=True),
-                _count(told, "completion_tokens", needed=True),
-                _detail(told, "prompt_tokens_details", "cached_tokens"),
-                reasoning=_detail(told, "completion_tokens_details", "reasoning_tokens"),
-            )
+            found = _openai(told, "prompt_tokens", "completion_tokens")
     except (KeyError, ValueError):
         return None
     parts = found.cached + found.cache_write <= found.input and found.reasoning <= found.output
     # No call is free of tokens: a service that says so has not counted.
     return found if parts and found.tokens > 0 else None
+
+
+def _openai(told: Mapping[str, Any], input_name: str, output_name: str) -> Usage:
+    whole, output = _count(told, input_name, needed=True), _count(told, output_name, needed=True)
+    cached = _detail(told, f"{input_name}_details", "cached_tokens")
+    written = _detail(told, f"{input_name}_details", "cache_write_tokens")
+    if cached <= whole < cached + written:  # OpenRouter counts what is put into the cache among what came from it, too
+        cached = max(0, whole - written)
+    return Usage(whole, output, cached, written, reasoning=_detail(told, f"{output_name}_details", "reasoning_tokens"))
 
 
 def _count(told: Mapping[str, Any], name: str, *, needed: bool = False) -> int:

@@ -87,6 +87,30 @@ def test_usage_so_far_is_not_the_last_word() -> None:
     assert tee.usage(is_whole=True) == Usage(9, 5)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "told", "wanted"),
+    [
+        (
+            "chat",
+            CHAT | {"prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 60}},
+            Usage(100, 20, 30, 60, 7),
+        ),
+        (
+            "responses",
+            RESPONSES | {"input_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 60}},
+            Usage(100, 20, 30, 60, 7),
+        ),
+        (  # OpenRouter's way of counting
+            "chat",
+            CHAT | {"prompt_tokens_details": {"cached_tokens": 90, "cache_write_tokens": 60}},
+            Usage(100, 20, 40, 60, 7),
+        ),
+    ],
+)
+def test_what_is_put_into_a_cache_is_told_apart(dialect: Any, told: dict[str, Any], wanted: Usage) -> None:
+    assert usage_of(dialect, told) == wanted
+
+
 def test_an_incomplete_response_has_usage() -> None:
     tee = Tee("responses", is_stream=True)
     tee.feed(stream({"type": "response.incomplete", "response": {"usage": RESPONSES}}))
