@@ -30,12 +30,14 @@ class Rates:
     output: Decimal
     cached: Decimal
     cache_write: Decimal
+    hour_write: Decimal
 
     def cost(self, usage: Usage) -> int:
         """The price of a call in billionths of a dollar, rounded up."""
         fresh = usage.input - usage.cached - usage.cache_write
         usd = fresh * self.input + usage.cached * self.cached
-        usd += usage.cache_write * self.cache_write + usage.output * self.output
+        usd += (usage.cache_write - usage.hour_write) * self.cache_write + usage.hour_write * self.hour_write
+        usd += usage.output * self.output
         return -int(-usd * NANO // 1)
 
 
@@ -60,7 +62,9 @@ class Prices:
     def most(self, model: str, input_tokens: int, output_tokens: int) -> int | None:
         """The most that so many tokens may cost: all input may be put into a cache, which some services charge more."""
         plain = self.cost(model, Usage(input_tokens, output_tokens))
-        written = self.cost(model, Usage(input_tokens, output_tokens, cache_write=input_tokens))
+        written = self.cost(
+            model, Usage(input_tokens, output_tokens, cache_write=input_tokens, hour_write=input_tokens)
+        )
         return None if plain is None or written is None else max(plain, written)
 
     def _own_rates(self, model: str) -> Rates | None:
@@ -70,7 +74,7 @@ class Prices:
             found = self._own[max(fitting, key=len)] if fitting else None
         if found is None:
             return None
-        others = (found.cached, found.cache_write)
+        others = (found.cached, found.cache_write, found.cache_write)
         per_million = (found.input, found.output, *(found.input if rate is None else rate for rate in others))
         return Rates(*(Decimal(str(rate)) / _MILLION for rate in per_million))
 
@@ -113,6 +117,7 @@ def _rates(model: str, input_tokens: int) -> Rates:
         output=(price(Usage(input_tokens, _MILLION)) - plain) / _MILLION,
         cached=price(Usage(input_tokens, cached=input_tokens)) / input_tokens,
         cache_write=price(Usage(input_tokens, cache_write=input_tokens)) / input_tokens,
+        hour_write=price(Usage(input_tokens, cache_write=input_tokens, hour_write=input_tokens)) / input_tokens,
     )
 
 
@@ -120,7 +125,11 @@ def _look_up(model: str, usage: Usage) -> Any:
     """What the list says; None for a model that it does not know."""
     import genai_prices  # dear, and of no use to commands that only read
 
-    counts = {"cache_read_tokens": usage.cached, "cache_write_tokens": usage.cache_write}
+    counts = {
+        "cache_read_tokens": usage.cached,
+        "cache_write_tokens": usage.cache_write,
+        "cache_write_1h_tokens": usage.hour_write,
+    }
     given = {name: count for name, count in counts.items() if count}
     asked = genai_prices.Usage(input_tokens=usage.input, output_tokens=usage.output, **given)
     try:

@@ -30,6 +30,8 @@ class Usage:
     cached: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    hour_write: int = 0
+    """the part of `cache_write` that stays for an hour"""
 
     @property
     def tokens(self) -> int:
@@ -120,10 +122,7 @@ def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:
     """Usage from the dialect's own names; None when a number is missing or cannot be."""
     try:
         if dialect == "messages":
-            cached, written = _count(told, "cache_read_input_tokens"), _count(told, "cache_creation_input_tokens")
-            # Here, unlike with OpenAI, the input count leaves out what has to do with the cache.
-            whole = _count(told, "input_tokens", needed=True) + cached + written
-            found = Usage(whole, _count(told, "output_tokens", needed=True), cached, written)
+            found = _anthropic(told)
         elif dialect == "responses":
             found = _openai(told, "input_tokens", "output_tokens")
         else:
@@ -133,6 +132,21 @@ def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:
     parts = found.cached + found.cache_write <= found.input and found.reasoning <= found.output
     # No call is free of tokens: a service that says so has not counted.
     return found if parts and found.tokens > 0 else None
+
+
+def _anthropic(told: Mapping[str, Any]) -> Usage:
+    cached, hour = _count(told, "cache_read_input_tokens"), _detail(told, "cache_creation", "ephemeral_1h_input_tokens")
+    parts = hour + _detail(told, "cache_creation", "ephemeral_5m_input_tokens")
+    written = max(parts, _count(told, "cache_creation_input_tokens"))
+    # Here, unlike with OpenAI, the input count leaves out what has to do with the cache.
+    whole = _count(told, "input_tokens", needed=True) + cached + written
+    return Usage(
+        whole,
+        _count(told, "output_tokens", needed=True),
+        cached,
+        written,
+        hour_write=hour,
+    )
 
 
 def _openai(told: Mapping[str, Any], input_name: str, output_name: str) -> Usage:

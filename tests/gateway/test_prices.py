@@ -29,6 +29,17 @@ def test_a_call_costs_what_the_list_says(model: str, size: int) -> None:
     assert 0 <= Decimal(found) - wanted < 2
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_what_stays_in_a_cache_for_an_hour_costs_what_the_list_says(model: str) -> None:
+    usage = Usage(1000, 0, cache_write=700, hour_write=400)
+    asked = genai_prices.Usage(input_tokens=1000, output_tokens=0, cache_write_tokens=700, cache_write_1h_tokens=400)
+    prices = Prices({})
+    found = prices.cost(model, usage)
+    assert found == genai_prices.calc_price(asked, model).total_price * 1_000_000_000
+    # Nobody knows before how long it will stay: as much is reserved as it may cost.
+    assert (prices.most(model, 1000, 0) or 0) >= found
+
+
 def test_an_unknown_model_has_no_price() -> None:
     prices = Prices({})
     assert prices.cost("practice", Usage(1, 1)) is None

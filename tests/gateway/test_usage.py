@@ -111,6 +111,17 @@ def test_what_is_put_into_a_cache_is_told_apart(dialect: Any, told: dict[str, An
     assert usage_of(dialect, told) == wanted
 
 
+def test_what_stays_in_a_cache_for_an_hour_is_told_apart() -> None:
+    kept = {"ephemeral_5m_input_tokens": 15, "ephemeral_1h_input_tokens": 5}
+    data = STREAMS["messages"].replace(
+        b'"cache_creation_input_tokens": 20',
+        b'"cache_creation_input_tokens": 20, "cache_creation": %s' % stream(kept)[6:-2],
+    )
+    tee = Tee("messages", is_stream=True)
+    tee.feed(data)
+    assert tee.usage(is_whole=True) == Usage(100, 20, 30, 20, hour_write=5)
+
+
 def test_an_incomplete_response_has_usage() -> None:
     tee = Tee("responses", is_stream=True)
     tee.feed(stream({"type": "response.incomplete", "response": {"usage": RESPONSES}}))
