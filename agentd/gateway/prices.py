@@ -24,20 +24,21 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Rates:
-    """US dollars for one token."""
+    """US dollars for one token, and for one search of the web."""
 
     input: Decimal
     output: Decimal
     cached: Decimal
     cache_write: Decimal
     hour_write: Decimal
+    search: Decimal = Decimal()
 
     def cost(self, usage: Usage) -> int:
         """The price of a call in billionths of a dollar, rounded up."""
         fresh = usage.input - usage.cached - usage.cache_write
         usd = fresh * self.input + usage.cached * self.cached
         usd += (usage.cache_write - usage.hour_write) * self.cache_write + usage.hour_write * self.hour_write
-        usd += usage.output * self.output
+        usd += usage.output * self.output + usage.searches * self.search
         return -int(-usd * NANO // 1)
 
 
@@ -118,6 +119,7 @@ def _rates(model: str, input_tokens: int) -> Rates:
         cached=price(Usage(input_tokens, cached=input_tokens)) / input_tokens,
         cache_write=price(Usage(input_tokens, cache_write=input_tokens)) / input_tokens,
         hour_write=price(Usage(input_tokens, cache_write=input_tokens, hour_write=input_tokens)) / input_tokens,
+        search=price(Usage(input_tokens, searches=1)) - plain,
     )
 
 
@@ -129,6 +131,7 @@ def _look_up(model: str, usage: Usage) -> Any:
         "cache_read_tokens": usage.cached,
         "cache_write_tokens": usage.cache_write,
         "cache_write_1h_tokens": usage.hour_write,
+        "web_searches": usage.searches,
     }
     given = {name: count for name, count in counts.items() if count}
     asked = genai_prices.Usage(input_tokens=usage.input, output_tokens=usage.output, **given)

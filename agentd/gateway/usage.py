@@ -32,6 +32,8 @@ class Usage:
     reasoning: int = 0
     hour_write: int = 0
     """the part of `cache_write` that stays for an hour"""
+    searches: int = 0
+    """of the web, by the service"""
 
     @property
     def tokens(self) -> int:
@@ -146,6 +148,7 @@ def _anthropic(told: Mapping[str, Any]) -> Usage:
         cached,
         written,
         hour_write=hour,
+        searches=_detail(told, "server_tool_use", "web_search_requests"),
     )
 
 

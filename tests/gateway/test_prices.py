@@ -40,6 +40,15 @@ def test_what_stays_in_a_cache_for_an_hour_costs_what_the_list_says(model: str) 
     assert (prices.most(model, 1000, 0) or 0) >= found
 
 
+def test_a_search_of_the_web_costs_what_the_list_says() -> None:
+    prices = Prices({})
+    for model in MODELS:
+        asked = genai_prices.Usage(input_tokens=1000, output_tokens=0, web_searches=3)
+        wanted = genai_prices.calc_price(asked, model).total_price * 1_000_000_000
+        assert prices.cost(model, Usage(1000, 0, searches=3)) == wanted
+    assert (prices.cost("claude-sonnet-4-5", Usage(1000, searches=3)) or 0) > 30_000_000
+
+
 def test_an_unknown_model_has_no_price() -> None:
     prices = Prices({})
     assert prices.cost("practice", Usage(1, 1)) is None

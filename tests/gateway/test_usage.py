@@ -122,6 +122,11 @@ def test_what_stays_in_a_cache_for_an_hour_is_told_apart() -> None:
     assert tee.usage(is_whole=True) == Usage(100, 20, 30, 20, hour_write=5)
 
 
+def test_searches_of_the_service_are_counted() -> None:
+    told = START | {"server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 1}}
+    assert usage_of("messages", told) == Usage(100, 1, 30, 20, searches=3)
+
+
 def test_an_incomplete_response_has_usage() -> None:
     tee = Tee("responses", is_stream=True)
     tee.feed(stream({"type": "response.incomplete", "response": {"usage": RESPONSES}}))
