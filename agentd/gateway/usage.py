@@ -113,11 +113,23 @@ class Tee:
             self._ended = "output_tokens" in event["usage"]
 
     def _take(self, usage: object) -> bool:
-        """Keep what is new: later numbers stand instead of earlier ones."""
+        """Keep what is new."""
         if not isinstance(usage, Mapping):
             return False
-        self._seen |= {key: value for key, value in usage.items() if value is not None}
+        self._seen = _joined(self._seen, usage)
         return True
+
+
+def _joined(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Later numbers stand instead of earlier ones. Noughts do not: some services end with one for what they told."""
+    found = dict(earlier)
+    for name, value in later.items():
+        mine = found.get(name)
+        if isinstance(mine, Mapping) and isinstance(value, Mapping):
+            found[name] = _joined(mine, value)
+        elif value or mine is None:
+            found[name] = value
+    return found
 
 
 def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:

@@ -127,6 +127,27 @@ def test_searches_of_the_service_are_counted() -> None:
     assert usage_of("messages", told) == Usage(100, 1, 30, 20, searches=3)
 
 
+def test_a_nought_at_the_end_takes_nothing_back() -> None:
+    start = START | {"cache_creation": {"ephemeral_1h_input_tokens": 5, "ephemeral_5m_input_tokens": 15}}
+    none = {"input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": None}
+    end = none | {"cache_creation": {"ephemeral_1h_input_tokens": 0}, "output_tokens": 20}
+    tee = Tee("messages", is_stream=True)
+    tee.feed(stream({"type": "message_start", "message": {"usage": start}}, {"type": "message_delta", "usage": end}))
+    assert tee.usage(is_whole=True) == Usage(100, 20, 30, 20, hour_write=5)
+
+
+def test_numbers_that_only_the_end_has_are_taken() -> None:
+    start = {"input_tokens": 0, "output_tokens": None}
+    tee = Tee("messages", is_stream=True)
+    tee.feed(
+        stream(
+            {"type": "message_start", "message": {"usage": start}},
+            {"type": "message_delta", "usage": {"input_tokens": 70, "output_tokens": 0}},
+        )
+    )
+    assert tee.usage(is_whole=True) == Usage(70, 0)
+
+
 def test_an_incomplete_response_has_usage() -> None:
     tee = Tee("responses", is_stream=True)
     tee.feed(stream({"type": "response.incomplete", "response": {"usage": RESPONSES}}))
