@@ -170,6 +170,8 @@ def _openai(told: Mapping[str, Any], input_name: str, output_name: str) -> Usage
     written = _detail(told, f"{input_name}_details", "cache_write_tokens")
     if cached <= whole < cached + written:  # OpenRouter counts what is put into the cache among what came from it, too
         cached = max(0, whole - written)
+    # Gemini and Grok leave their reasoning out of the output, and have it in the total only.
+    output = max(output, _count(told, "total_tokens") - whole)
     return Usage(whole, output, cached, written, reasoning=_detail(told, f"{output_name}_details", "reasoning_tokens"))
 
 

@@ -148,6 +148,22 @@ def test_numbers_that_only_the_end_has_are_taken() -> None:
     assert tee.usage(is_whole=True) == Usage(70, 0)
 
 
+@pytest.mark.parametrize(
+    ("told", "output"),
+    [
+        ({"completion_tokens": 9, "total_tokens": 135, "completion_tokens_details": {"reasoning_tokens": 26}}, 35),
+        ({"completion_tokens": 9, "total_tokens": 135}, 35),
+        ({"completion_tokens": 9, "total_tokens": 109, "completion_tokens_details": {"reasoning_tokens": 7}}, 9),
+        ({"completion_tokens": 9, "total_tokens": 0}, 9),
+        ({"completion_tokens": 9, "total_tokens": None}, 9),
+    ],
+)
+def test_reasoning_that_only_the_total_has_is_output(told: dict[str, Any], output: int) -> None:
+    found = usage_of("chat", {"prompt_tokens": 100, **told})
+    assert found is not None
+    assert (found.input, found.output) == (100, output)
+
+
 def test_an_incomplete_response_has_usage() -> None:
     tee = Tee("responses", is_stream=True)
     tee.feed(stream({"type": "response.incomplete", "response": {"usage": RESPONSES}}))
