@@ -58,7 +58,10 @@ class Prices:
     def cost(self, model: str, usage: Usage) -> int | None:
         """The price of a call in billionths of a dollar, rounded up; None for a model that nobody has a price for."""
         rates = self._own_rates(model) or self._listed(model, usage.input)
-        return None if rates is None else rates.cost(usage)
+        if rates is None:
+            return None
+        beside = ((self.cost(name or model, each), each) for name, each in usage.beside)
+        return rates.cost(usage) + sum(rates.cost(each) if cost is None else cost for cost, each in beside)
 
     def most(self, model: str, input_tokens: int, output_tokens: int) -> int | None:
         """The most that so many tokens may cost: all input may be put into a cache, which some services charge more."""

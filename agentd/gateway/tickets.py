@@ -111,7 +111,7 @@ class Ticket:
         nano = 0 if self.is_free else self.prices.cost(self.call.model, usage)
         if estimated and nano is not None:
             nano = max(nano, self.call.nano_usd or 0)
-        call = self.call
+        call, usage = self.call, usage.whole
         self.send(Settlement(call.call_id, self.status, usage, nano, estimated, self.told))
         seconds = time.monotonic() - self._began
         count = partial(self.metrics.settled, call.dialect, call.upstream, self.status, usage, nano, seconds)

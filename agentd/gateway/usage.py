@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentd.config import Dialect
@@ -34,10 +34,26 @@ class Usage:
     """the part of `cache_write` that stays for an hour"""
     searches: int = 0
     """of the web, by the service"""
+    beside: tuple[tuple[str, Usage], ...] = ()
+    """what else the service did for the call, and not in the numbers above: by model, empty for the one of the call"""
 
     @property
     def tokens(self) -> int:
         return self.input + self.output
+
+    @property
+    def whole(self) -> Usage:
+        """With what stands beside it."""
+        every = (self, *(each for _, each in self.beside))
+        return Usage(
+            input=sum(each.input for each in every),
+            output=sum(each.output for each in every),
+            cached=sum(each.cached for each in every),
+            cache_write=sum(each.cache_write for each in every),
+            reasoning=sum(each.reasoning for each in every),
+            hour_write=sum(each.hour_write for each in every),
+            searches=sum(each.searches for each in every),
+        )
 
 
 class Tee:
@@ -136,7 +152,7 @@ def usage_of(dialect: Dialect, told: Mapping[str, Any]) -> Usage | None:
     """Usage from the dialect's own names; None when a number is missing or cannot be."""
     try:
         if dialect == "messages":
-            found = _anthropic(told)
+            found = replace(_anthropic(told), beside=_beside(told))
         elif dialect == "responses":
             found = _openai(told, "input_tokens", "output_tokens")
         else:
@@ -162,6 +178,17 @@ def _anthropic(told: Mapping[str, Any]) -> Usage:
         hour_write=hour,
         searches=_detail(told, "server_tool_use", "web_search_requests"),
     )
+
+
+def _beside(told: Mapping[str, Any]) -> tuple[tuple[str, Usage], ...]:
+    """What an adviser said, and what making a conversation shorter took: the numbers of the call are without it."""
+    rounds = told.get("iterations")
+    aside = [
+        each
+        for each in (rounds if isinstance(rounds, list) else ())
+        if isinstance(each, Mapping) and each.get("type") in ("advisor_message", "compaction")
+    ]
+    return tuple((str(each.get("model") or ""), _anthropic(each)) for each in aside)
 
 
 def _openai(told: Mapping[str, Any], input_name: str, output_name: str) -> Usage:

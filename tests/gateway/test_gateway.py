@@ -105,6 +105,27 @@ async def test_usage_is_asked_for_where_a_chat_client_did_not(store: Store, mode
     assert spending.calls_of(store)[0].input_tokens == 1234
 
 
+async def test_what_an_adviser_said_is_counted_and_charged_as_its_model(store: Store) -> None:
+    """Anthropic tells it in a list beside the usage, as it does what making the conversation shorter took."""
+    tokens = {"input_tokens": 1000, "output_tokens": 100, "cache_read_input_tokens": 10_000}
+    usage = {
+        **tokens,
+        "iterations": [
+            {"type": "compaction", "input_tokens": 5000, "output_tokens": 50},
+            {"type": "message", **tokens},
+            {"type": "advisor_message", "model": "claude-opus-4-6", "input_tokens": 2000, "output_tokens": 200},
+            {"type": "advisor_message", "model": "unknown", "input_tokens": 1, "output_tokens": 0},
+        ],
+    }
+    with serving(json_answer({"usage": usage})) as service:
+        async with a_run(store, inference(service.url)) as run:
+            await run.ask(PATHS["messages"], request_body("messages", model="claude-haiku-4-5"))
+    [call] = spending.calls_of(store)
+    assert (call.input_tokens, call.output_tokens, call.cached_tokens) == (11_000 + 5000 + 2000 + 1, 350, 10_000)
+    haiku = 1_000 * (1000 + 10_000 // 10 + 5000 + 1) + 5_000 * 150
+    assert call.nano_usd == haiku + 5_000 * 2000 + 25_000 * 200
+
+
 async def test_the_request_goes_out_byte_by_byte_as_it_came(store: Store) -> None:
     raw = b'{"messages" : [ ], "max_tokens":7,\n "model":"m", "x": 1.50, "y": "\\u00e4"}'
     with serving(json_answer({"usage": {"input_tokens": 3, "output_tokens": 4}})) as service:
