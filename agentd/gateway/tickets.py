@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from agentd.clock import Clock
@@ -123,8 +123,10 @@ class Ticket:
         if self.is_free:
             return Usage(), False
         told = self.tee.usage(is_whole=self.is_whole) if self.tee is not None else None
-        if told is not None:
+        if told is not None and told.input > 0:
             return told, False
+        if told is not None:  # every call has an input: the service has counted its answer only
+            return replace(told, input=self.call.input_tokens), True
         least = (self.tee.partial() if self.tee is not None else None) or Usage()
         return Usage(max(self.call.input_tokens, least.input), max(self.call.output_tokens, least.output)), True
 

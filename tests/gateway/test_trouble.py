@@ -35,6 +35,7 @@ from tests.gateway.world import (
     serving,
     slow_answer,
     sse_answer,
+    usage_body,
 )
 
 RESERVED_OUTPUT = 50
@@ -206,6 +207,17 @@ async def test_garbage_passes_and_is_counted_as_reserved(
             status, _, text = await run.ask(PATHS[dialect], body)
     assert (status, text) == (200, garbage)
     assert_estimated(await only_call(store), body, store)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_input_that_the_service_did_not_count_is_estimated(store: Store, dialect: str) -> None:
+    body = body_of(dialect)
+    with serving(json_answer(usage_body(dialect, 0, 7))) as service:
+        async with a_run(store, inference(service.url)) as run:
+            await run.ask(PATHS[dialect], body)
+    call = await only_call(store)
+    wanted = len(json.dumps(body)) // BYTES_PER_TOKEN + 1
+    assert (call.estimated, call.input_tokens, call.output_tokens) == (1, wanted, 7)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
