@@ -121,7 +121,7 @@ async def _exchange(
     """Out to the service and back."""
     try:
         async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", body) as answer:
-            if answer.status != 200:
+            if not 200 <= answer.status < 300:
                 ticket.is_free, ticket.status = True, answer.status
                 return await _failed(hall, door, visit, upstream, answer, ticket)
             ticket.tee = Tee(visit.dialect, is_stream=answer.content_type == "text/event-stream")

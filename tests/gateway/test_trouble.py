@@ -220,6 +220,18 @@ async def test_an_input_that_the_service_did_not_count_is_estimated(store: Store
     assert (call.estimated, call.input_tokens, call.output_tokens) == (1, wanted, 7)
 
 
+@pytest.mark.parametrize(("said", "tokens"), [({"usage": {"prompt_tokens": 10, "completion_tokens": 2}}, 12), ({}, 50)])
+async def test_every_status_of_success_is_an_answer(store: Store, said: dict[str, Any], tokens: int) -> None:
+    """Some frameworks answer every POST with 201."""
+    with serving(json_answer(said, status=201)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            status, _, text = await run.ask(PATHS["chat"], body_of("chat"))
+    assert (status, json.loads(text)) == (201, said)
+    call = await only_call(store)
+    assert (call.status, call.estimated) == (201, 0 if said else 1)
+    assert call.input_tokens + call.output_tokens >= tokens
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_an_answer_that_breaks_off_breaks_off_for_the_client_too(store: Store, dialect: str) -> None:
     half = STREAMS[dialect][: len(STREAMS[dialect]) // 3]
