@@ -27,6 +27,9 @@ LONGEST_ERROR = 1024 * 1024
 """Bytes of an error that are looked at and passed on."""
 AT_ONCE_BYTES = 4 * 1024 * 1024
 """An answer of a known length up to this is passed on in one piece."""
+TIMED_OUT = (408, 504, 524)
+"""Of whoever waited for the model, which went on meanwhile: Azure and proxies charge, or are charged, for it.
+https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs"""
 _log = logging.getLogger("agentd.gateway")
 
 
@@ -122,7 +125,7 @@ async def _exchange(
     try:
         async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", body) as answer:
             if not 200 <= answer.status < 300:
-                ticket.is_free, ticket.status = True, answer.status
+                ticket.is_free, ticket.status = answer.status not in TIMED_OUT, answer.status
                 return await _failed(hall, door, visit, upstream, answer, ticket)
             ticket.tee = Tee(visit.dialect, is_stream=answer.content_type == "text/event-stream")
             return await _passed_on(visit, upstream, answer, ticket)

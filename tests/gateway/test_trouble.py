@@ -232,6 +232,19 @@ async def test_every_status_of_success_is_an_answer(store: Store, said: dict[str
     assert call.input_tokens + call.output_tokens >= tokens
 
 
+@pytest.mark.parametrize(("status", "told"), [(408, 408), (504, 502), (524, 502)])
+async def test_a_model_that_somebody_waited_for_too_long_is_counted_as_reserved(
+    store: Store, status: int, told: int
+) -> None:
+    body = body_of("chat")
+    with serving(json_answer({}, status)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            assert (await run.ask(PATHS["chat"], body))[0] == told
+    call = await only_call(store)
+    assert call.status == told
+    assert_estimated(call, body, store)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_an_answer_that_breaks_off_breaks_off_for_the_client_too(store: Store, dialect: str) -> None:
     half = STREAMS[dialect][: len(STREAMS[dialect]) // 3]
