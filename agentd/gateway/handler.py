@@ -11,7 +11,7 @@ from aiohttp import web
 
 from agentd.errors import StoreError
 from agentd.gateway import refusals
-from agentd.gateway.dialects import COUNT_TOKENS, MODELS, PATHS, BadRequest, error_body, read_request
+from agentd.gateway.dialects import COUNT_TOKENS, MODELS, PATHS, Asked, BadRequest, error_body, read_request
 from agentd.gateway.doors import Door, Hall
 from agentd.gateway.free_calls import count_tokens, models
 from agentd.gateway.headers import incoming, without
@@ -113,21 +113,24 @@ async def _call(hall: Hall, door: Door, visit: Visit, key_hash: str, raw: bytes)
         raise refusals.over_budget(said.verdict, hall.clock.now())
     with hall.metrics.in_flight.track_inprogress():
         try:
-            return await _exchange(hall, door, visit, upstream, asked.body, ticket)
+            return await _exchange(hall, door, visit, upstream, asked, ticket)
         finally:
             ticket.settle()
 
 
 async def _exchange(
-    hall: Hall, door: Door, visit: Visit, upstream: Upstream, body: bytes, ticket: Ticket
+    hall: Hall, door: Door, visit: Visit, upstream: Upstream, asked: Asked, ticket: Ticket
 ) -> web.StreamResponse:
     """Out to the service and back."""
     try:
-        async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", body) as answer:
+        async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", asked.body) as answer:
             if not 200 <= answer.status < 300:
                 ticket.is_free, ticket.status = answer.status not in TIMED_OUT, answer.status
                 return await _failed(hall, door, visit, upstream, answer, ticket)
-            ticket.tee = Tee(visit.dialect, is_stream=answer.content_type == "text/event-stream")
+            # Some servers name a stream text/plain, or nothing at all; and some answer with JSON, whatever was asked.
+            is_stream = asked.is_stream and answer.content_type != "application/json"
+            is_stream = is_stream or answer.content_type == "text/event-stream"
+            ticket.tee = Tee(visit.dialect, is_stream=is_stream)
             return await _passed_on(visit, upstream, answer, ticket)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         ticket.is_free = True

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from agentd.config import GatewaySettings
 from agentd.errors import ConfigurationError
@@ -23,6 +24,7 @@ from agentd.practice.model import ScriptedModel
 from agentd.store import spending
 from agentd.store.connection import Store
 from tests.conftest import TurnedClock
+from tests.gateway.test_usage import STREAMS
 from tests.gateway.world import (
     DIALECTS,
     PATHS,
@@ -124,6 +126,19 @@ async def test_what_an_adviser_said_is_counted_and_charged_as_its_model(store: S
     assert (call.input_tokens, call.output_tokens, call.cached_tokens) == (11_000 + 5000 + 2000 + 1, 350, 10_000)
     haiku = 1_000 * (1000 + 10_000 // 10 + 5000 + 1) + 5_000 * 150
     assert call.nano_usd == haiku + 5_000 * 2000 + 25_000 * 200
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "text/event-stream"])
+async def test_a_stream_is_read_whatever_the_service_calls_it(store: Store, content_type: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=STREAMS["chat"], headers={"content-type": content_type})
+
+    with serving(answer) as service:
+        async with a_run(store, inference(service.url)) as run:
+            _, headers, text = await run.ask(PATHS["chat"], request_body("chat", stream=True))
+    assert (headers["content-type"], text) == (content_type, STREAMS["chat"])
+    [call] = spending.calls_of(store)
+    assert (call.estimated, call.input_tokens, call.output_tokens) == (0, 100, 20)
 
 
 async def test_the_request_goes_out_byte_by_byte_as_it_came(store: Store) -> None:
