@@ -111,6 +111,8 @@ def _check_shape(dialect: Dialect, body: Mapping[str, Any]) -> None:
     if "stream" in body and not isinstance(body["stream"], bool) and body["stream"] is not None:
         raise BadRequest("`stream` must be true or false")
     if dialect == "responses":
+        if body.get("background"):
+            raise BadRequest("`background` is not served: the service would go on while nobody counts")
         if not {"input", "prompt", "conversation", "previous_response_id"} & body.keys() or "messages" in body:
             raise BadRequest("this path takes OpenAI Responses requests, with `input`")
     elif not isinstance(body.get("messages"), list):

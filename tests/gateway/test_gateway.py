@@ -266,6 +266,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/v1/chat/completions", {"model": "m", "input": "x"}, 400, "invalid_request"),
     ("/v1/chat/completions", {"model": "m", "messages": [], "stream": "yes"}, 400, "invalid_request"),
     ("/v1/responses", {"model": "m", "messages": []}, 400, "invalid_request"),
+    ("/v1/responses", {"model": "m", "input": "x", "background": True}, 400, "invalid_request"),
     ("/v1/messages", {"model": "m", "messages": []}, 400, "invalid_request"),
     ("/v1/messages", {"model": "m", "input": "x", "max_tokens": 1}, 400, "invalid_request"),
     ("/v1/messages", b" " * 5000, 413, "request_too_large"),
