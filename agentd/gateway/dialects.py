@@ -123,7 +123,8 @@ def _check_shape(dialect: Dialect, body: Mapping[str, Any]) -> None:
 
 
 def _max_output(dialect: Dialect, body: Mapping[str, Any]) -> int | None:
-    found = next((body[name] for name in _LIMITS[dialect] if _is_count(body.get(name))), None)
+    # Of two the larger: services differ in which of them they read.
+    found = max((body[name] for name in _LIMITS[dialect] if _is_count(body.get(name))), default=None)
     if found is None:
         return None
     choices = body.get("n") if dialect == "chat" and _is_count(body.get("n")) else 1

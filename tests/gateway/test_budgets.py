@@ -98,6 +98,17 @@ async def test_parallel_calls_go_over_a_token_limit_by_one_call_at_most(store: S
     assert meter.reserved == Amount()
 
 
+@pytest.mark.parametrize("least", ["max_tokens", "max_completion_tokens"])
+async def test_of_two_limits_of_the_output_the_larger_is_reserved(store: Store, least: str) -> None:
+    """An answer without a usage is counted as it was reserved."""
+    body = request_body("chat", max_tokens=700, max_completion_tokens=700) | {least: 1}
+    with serving(json_answer({})) as service:
+        async with a_run(store, inference(service.url)) as run:
+            await run.ask(PATHS["chat"], body)
+    [call] = spending.calls_of(store)
+    assert call.output_tokens == 700
+
+
 async def test_parallel_calls_are_never_more_than_the_limit_of_calls(store: Store) -> None:
     async with limited(store, 0.02, run={"tokens": 0, "calls": 7}) as (run, requests):
         answers = await asyncio.gather(*(run.ask(PATHS["chat"], chat()) for _ in range(40)))
