@@ -47,6 +47,8 @@ class Asked:
     body: bytes
     """as it goes to the service"""
     model: str
+    beside: tuple[str, ...]
+    """models that it names beside that one"""
     is_stream: bool
     max_output_tokens: int | None
     """all choices together; None when it does not say"""
@@ -65,7 +67,8 @@ def read_request(dialect: Dialect, raw: bytes, extra: Mapping[str, Any]) -> Aske
         if not isinstance(options, Mapping) or options.get("include_usage") is not True:
             kept = options if isinstance(options, Mapping) else {}
             body, changed = {**body, "stream_options": {**kept, "include_usage": True}}, True
-    return Asked(_encoded(body) if changed else raw, model_of(body), is_stream, _max_output(dialect, body))
+    sent = _encoded(body) if changed else raw
+    return Asked(sent, model_of(body), _models_beside(body), is_stream, _max_output(dialect, body))
 
 
 def model_of(body: Mapping[str, Any]) -> str:
@@ -74,6 +77,17 @@ def model_of(body: Mapping[str, Any]) -> str:
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
         raise BadRequest("`model` must be a model's name of at most 200 letters, digits and . _ : / @ + ~ -")
     return model
+
+
+def _models_beside(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that OpenRouter and LiteLLM turn to instead, and those that tools of Anthropic's and OpenAI's use.
+
+    Not Anthropic's own `fallbacks`, which are objects: Claude Code names them unasked, and Anthropic says which may be.
+    """
+    entries = {name: body[name] for name in ("models", "fallbacks", "tools") if isinstance(body.get(name), list)}
+    named = [*entries.get("models", ()), *entries.get("fallbacks", ())]
+    named += [tool.get("model") for tool in entries.get("tools", ()) if isinstance(tool, Mapping)]
+    return tuple(name for name in named if isinstance(name, str))
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

@@ -82,7 +82,8 @@ async def _call(hall: Hall, door: Door, visit: Visit, key_hash: str, raw: bytes)
         asked = read_request(dialect, raw, grant.request_extra)
     except BadRequest as problem:
         raise Refused(400, "invalid_request", f"agentd gateway: {problem}") from None
-    require_model(grant, asked.model)
+    for model in (asked.model, *asked.beside):
+        require_model(grant, model)
     upstream = upstream_for(hall, dialect, asked.model)
     now = hall.clock.now()
     day = now.date().isoformat()

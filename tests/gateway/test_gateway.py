@@ -317,6 +317,25 @@ async def test_a_model_outside_the_grant_is_403(store: Store, model: ScriptedMod
     assert len(model.requests("r1")) == 1
 
 
+@pytest.mark.parametrize(
+    ("dialect", "more", "status"),
+    [
+        ("chat", {"models": ["big", "huge"]}, 403),
+        ("responses", {"fallbacks": ["huge"], "mock_testing_fallbacks": True}, 403),
+        ("messages", {"tools": [{"type": "advisor_20260301", "name": "advisor", "model": "huge"}]}, 403),
+        ("chat", {"models": ["big"], "fallbacks": None, "tools": []}, 200),
+        ("messages", {"fallbacks": [{"model": "huge"}], "tools": ["?", {"name": "huge", "input_schema": {}}]}, 200),
+    ],
+)
+async def test_a_model_outside_the_grant_is_not_named_beside_another_one(
+    store: Store, dialect: str, more: dict[str, Any], status: int
+) -> None:
+    with serving(json_answer({})) as service:
+        async with a_run(store, inference(service.url), grant=replace(GRANT, models=("small", "big"))) as run:
+            found, _, _ = await run.ask(PATHS[dialect], request_body(dialect, model="small", **more))
+    assert (found, len(service.requests)) == (status, int(status == 200))
+
+
 async def test_counting_tokens_and_the_list_of_models_cost_nothing(store: Store, model: ScriptedModel) -> None:
     async with a_run(store, inference(model.base_url("r1", "steps"))) as run:
         status, _, body = await run.ask("/v1/messages/count_tokens", {"model": "m", "messages": []})
