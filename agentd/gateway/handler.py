@@ -159,22 +159,25 @@ async def _passed_on(
     response = web.StreamResponse(status=answer.status, headers=headers)
     if length is not None:
         response.content_length = length
-    await response.prepare(visit.request)
-    while True:
-        try:
-            piece = await answer.content.readany()
-        except (aiohttp.ClientError, TimeoutError):
-            # The client must see that something is missing.
-            ticket.status = 502
-            _cut(visit.request)
-            return response
-        if not piece:
-            break
-        tee.feed(piece)
-        await response.write(piece)
-    ticket.status, ticket.is_whole = answer.status, True
-    ticket.settle()
-    await response.write_eof()
+    try:
+        await response.prepare(visit.request)
+        while True:
+            try:
+                piece = await answer.content.readany()
+            except (aiohttp.ClientError, TimeoutError):
+                # The client must see that something is missing.
+                ticket.status = 502
+                _cut(visit.request)
+                return response
+            if not piece:
+                break
+            tee.feed(piece)
+            await response.write(piece)
+        ticket.status, ticket.is_whole = answer.status, True
+        ticket.settle()
+        await response.write_eof()
+    except ConnectionError:  # aiohttp has one for both sides; here it is the client that is gone
+        _cut(visit.request)
     return response
 
 

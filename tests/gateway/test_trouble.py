@@ -282,6 +282,28 @@ async def test_a_client_that_leaves_in_the_middle_ends_the_call_upstream(store: 
             assert (call.estimated, call.input_tokens, call.output_tokens) == (1, 100, RESERVED_OUTPUT)
 
 
+async def test_a_client_that_is_gone_is_no_trouble_of_the_service(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be found out when the next piece is written, before anything is cancelled."""
+
+    async def gone(*_: Any) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=STREAMS["chat"][:20], content_type="text/event-stream")
+
+    monkeypatch.setattr(web.StreamResponse, "write", gone)
+    with serving(answer) as service:
+        async with a_run(store, inference(service.url)) as run:
+            with pytest.raises(aiohttp.ClientError):
+                await run.ask(PATHS["chat"], body_of("chat", stream=True))
+            call = await only_call(store)
+            await asyncio.sleep(0)
+            assert run.notices == []
+    assert (call.status, call.estimated) == (499, 1)
+
+
 async def test_a_client_that_leaves_before_the_answer_ends_the_call_upstream(store: Store) -> None:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
