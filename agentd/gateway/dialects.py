@@ -46,6 +46,8 @@ class Asked:
 
     body: bytes
     """as it goes to the service"""
+    as_wanted: bytes
+    """the same, but a stream tells its usage only where the client asks for that"""
     model: str
     beside: tuple[str, ...]
     """models that it names beside that one"""
@@ -57,18 +59,16 @@ class Asked:
 def read_request(dialect: Dialect, raw: bytes, extra: Mapping[str, Any]) -> Asked:
     """The request with `extra` merged in. Bytes stay as they are where nothing is to be changed. Raises BadRequest."""
     body = parse_object(raw)
-    changed = bool(extra)
     if extra:
         body = merged(body, extra)
     _check_shape(dialect, body)
     is_stream = body.get("stream") is True
-    if dialect == "chat" and is_stream:
-        options = body.get("stream_options")
-        if not isinstance(options, Mapping) or options.get("include_usage") is not True:
-            kept = options if isinstance(options, Mapping) else {}
-            body, changed = {**body, "stream_options": {**kept, "include_usage": True}}, True
-    sent = _encoded(body) if changed else raw
-    return Asked(sent, model_of(body), _models_beside(body), is_stream, _max_output(dialect, body))
+    options = body.get("stream_options")
+    as_wanted = sent = _encoded(body) if extra else raw
+    if dialect == "chat" and is_stream and not (isinstance(options, Mapping) and options.get("include_usage") is True):
+        kept = options if isinstance(options, Mapping) else {}
+        sent = _encoded({**body, "stream_options": {**kept, "include_usage": True}})
+    return Asked(sent, as_wanted, model_of(body), _models_beside(body), is_stream, _max_output(dialect, body))
 
 
 def model_of(body: Mapping[str, Any]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import aiohttp
 from aiohttp import web
@@ -16,7 +18,7 @@ from agentd.gateway.doors import Door, Hall
 from agentd.gateway.free_calls import count_tokens, models
 from agentd.gateway.headers import incoming, without
 from agentd.gateway.refusals import Refused, Trouble
-from agentd.gateway.tickets import Ticket, slip_of
+from agentd.gateway.tickets import CLIENT_GONE, Ticket, slip_of
 from agentd.gateway.upstreams import Upstream
 from agentd.gateway.usage import Tee
 from agentd.gateway.visits import Visit, body_of, key_hash_of, require_model, sent, upstream_for, whole
@@ -30,6 +32,8 @@ AT_ONCE_BYTES = 4 * 1024 * 1024
 TIMED_OUT = (408, 504, 524)
 """Of whoever waited for the model, which went on meanwhile: Azure and proxies charge, or are charged, for it.
 https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs"""
+_NO_USAGE = re.compile(rb"stream_options|include_usage")
+"""In the error of a service that does not know how a client asks for the usage of a stream."""
 _log = logging.getLogger("agentd.gateway")
 
 
@@ -127,7 +131,13 @@ async def _exchange(
         async with sent(hall, visit, upstream, upstream.url(visit.dialect), "POST", asked.body) as answer:
             if not 200 <= answer.status < 300:
                 ticket.is_free, ticket.status = answer.status not in TIMED_OUT, answer.status
-                return await _failed(hall, door, visit, upstream, answer, ticket)
+                # One that is too long counts by its status alone: cut, it might end in the first half of a key.
+                said = await whole(answer.content, LONGEST_ERROR) or b""
+                if asked.body == asked.as_wanted or answer.status not in (400, 422) or not _NO_USAGE.search(said):
+                    return _failed(hall, door, visit, upstream, answer, said, ticket)
+                ticket.is_free, ticket.status = False, CLIENT_GONE
+                plain = replace(asked, body=asked.as_wanted)
+                return await _exchange(hall, door, visit, upstream, plain, ticket)
             # Some servers name a stream text/plain, or nothing at all; and some answer with JSON, whatever was asked.
             is_stream = asked.is_stream and answer.content_type != "application/json"
             is_stream = is_stream or answer.content_type == "text/event-stream"
@@ -181,12 +191,16 @@ async def _passed_on(
     return response
 
 
-async def _failed(
-    hall: Hall, door: Door, visit: Visit, upstream: Upstream, answer: aiohttp.ClientResponse, ticket: Ticket
+def _failed(
+    hall: Hall,
+    door: Door,
+    visit: Visit,
+    upstream: Upstream,
+    answer: aiohttp.ClientResponse,
+    body: bytes,
+    ticket: Ticket,
 ) -> web.Response:
     """An error of the service: as one of the gateway's own, or passed on when it is about the request."""
-    # One that is too long counts by its status alone: cut, it might end in the first half of a key.
-    body = await whole(answer.content, LONGEST_ERROR) or b""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     trouble = refusals.trouble_of(upstream, answer.status, headers, body, hall.clock.now())
     passed = incoming(answer.headers, upstream.secrets())

@@ -107,6 +107,30 @@ async def test_usage_is_asked_for_where_a_chat_client_did_not(store: Store, mode
     assert spending.calls_of(store)[0].input_tokens == 1234
 
 
+@pytest.mark.parametrize("extra", [{}, {"seed": 7}])
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_service_that_cannot_tell_the_usage_of_a_stream_is_asked_without(
+    store: Store, status: int, extra: dict[str, Any]
+) -> None:
+    """It is counted as reserved then. Whoever asks by itself gets the service's own answer."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "stream_options" in await request.json():
+            return web.json_response({"detail": [{"loc": ["body", "stream_options"]}]}, status=status)
+        return web.Response(body=b"data: [DONE]\n\n", content_type="text/event-stream")
+
+    wanted = request_body("chat", stream=True, max_tokens=50)
+    asking = wanted | {"stream_options": {"include_usage": True}}
+    with serving(answer) as service:
+        async with a_run(store, inference(service.url), grant=replace(GRANT, request_extra=extra)) as run:
+            assert (await run.ask(PATHS["chat"], wanted))[0] == 200
+            assert (await run.ask(PATHS["chat"], asking))[0] == status
+    assert [json.loads(body) for _, _, body in service.requests] == [asking | extra, wanted | extra, asking | extra]
+    plain, failed = spending.calls_of(store)
+    assert (plain.status, plain.estimated, plain.output_tokens) == (200, 1, 50)
+    assert (failed.status, failed.estimated, failed.output_tokens) == (status, 0, 0)
+
+
 async def test_what_an_adviser_said_is_counted_and_charged_as_its_model(store: Store) -> None:
     """Anthropic tells it in a list beside the usage, as it does what making the conversation shorter took."""
     tokens = {"input_tokens": 1000, "output_tokens": 100, "cache_read_input_tokens": 10_000}
