@@ -128,7 +128,9 @@ class Ticket:
         if told is not None:  # every call has an input: the service has counted its answer only
             return replace(told, input=self.call.input_tokens), True
         least = (self.tee.partial() if self.tee is not None else None) or Usage()
-        return Usage(max(self.call.input_tokens, least.input), max(self.call.output_tokens, least.output)), True
+        pieces = self.tee.pieces if self.tee is not None else 0
+        output = max(self.call.output_tokens, least.output, pieces)
+        return Usage(max(self.call.input_tokens, least.input), output), True
 
     def reservation(self, bounds: tuple[Bound, ...], key_hash: str, door: str) -> Reservation:
         """What the books are asked for."""

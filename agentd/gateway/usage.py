@@ -65,6 +65,8 @@ class Tee:
         self._is_deaf = False
         self._seen: dict[str, Any] = {}
         self._ended = False
+        self.pieces = 0
+        """events of the stream so far, most of them with a token or more"""
 
     def feed(self, data: bytes) -> None:
         """The next bytes, cut anywhere."""
@@ -107,6 +109,7 @@ class Tee:
     def _line(self, line: bytes) -> None:
         if not line.startswith(b"data:"):
             return
+        self.pieces += 1
         if self._dialect == "chat" and line[5:].strip() == b"[DONE]":
             self._ended = bool(self._seen)
             return

@@ -282,6 +282,22 @@ async def test_a_client_that_leaves_in_the_middle_ends_the_call_upstream(store: 
             assert (call.estimated, call.input_tokens, call.output_tokens) == (1, 100, RESERVED_OUTPUT)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_what_a_stream_has_said_is_counted_where_less_was_reserved(store: Store, dialect: str) -> None:
+    """A call need not say how much it wants, and its client may hang up just before the usage comes."""
+    piece = b'event: delta\ndata: {"choices": [{"delta": {"content": "word "}}]}\n\n'
+    body = body_of(dialect, stream=True)
+    with serving(sse_answer(piece * 300, hang=True)) as service:
+        async with a_run(store, inference(service.url)) as run:
+            headers = {"authorization": f"Bearer {run.access.key}"}
+            url = f"http://127.0.0.1:{run.access.port}{PATHS[dialect]}"
+            answer = await run.session.post(url, json=body, headers=headers)
+            await answer.content.readexactly(300 * len(piece))
+            answer.close()
+            call = await only_call(store)
+    assert (call.estimated, call.output_tokens) == (1, 300)
+
+
 async def test_a_client_that_is_gone_is_no_trouble_of_the_service(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
