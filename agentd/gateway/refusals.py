@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,14 @@ _QUOTA_WORDS = (
     b"usage_limit_reached",
     b"exceeded your current quota",
     b"billing_hard_limit_reached",
+    b"budget_exceeded",
 )
-_NO_CREDIT = "Your credit balance is too low"
+_NO_CREDIT = {
+    400: ("Your credit balance is too low", "You have reached your specified API usage limits"),
+    403: ("Key limit exceeded",),
+}
+"""By status, how the sentences of Anthropic and OpenRouter begin."""
+_REGAIN = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
 
 
 @dataclass(eq=False)
@@ -123,8 +130,10 @@ def _is_quota(status: int, seconds: float | None, body: bytes) -> bool:
         return True
     if status == 429:
         return (seconds is not None and seconds > LONG_SECONDS) or any(word in body.lower() for word in _QUOTA_WORDS)
-    # Other errors may repeat words of the request, which is the agent's; this one is a sentence of Anthropic's.
-    return status == 400 and str(_error(body).get("message", "")).startswith(_NO_CREDIT)
+    # Other errors may repeat words of the request, which is the agent's; these are sentences and a type of services'.
+    error = _error(body)
+    is_budget = status == 400 and error.get("type") == "budget_exceeded"  # LiteLLM's
+    return is_budget or str(error.get("message", "")).startswith(_NO_CREDIT.get(status, ()))
 
 
 def _quota(
@@ -150,9 +159,18 @@ def _reset(seconds: float | None, headers: Mapping[str, str], body: bytes, now: 
         seconds = _number(error.get("resets_in_seconds"))
     if seconds is None and (epoch := _number(told)) is not None:
         seconds = epoch - now.timestamp()
+    if seconds is None and (found := _REGAIN.search(str(error.get("message", "")))):
+        seconds = _seconds_until(f"{found[1]}T{found[2]}+00:00", now)
     if seconds is None or seconds <= 0:
         seconds = QUOTA_SECONDS
     return now + min(timedelta(seconds=min(seconds, 1e8)), LONGEST_QUOTA)
+
+
+def _seconds_until(moment: str, now: datetime) -> float | None:
+    try:
+        return (datetime.fromisoformat(moment) - now).total_seconds()
+    except ValueError:
+        return None
 
 
 def _verdict(rule: str, upstream: Upstream, said: str) -> Verdict:

@@ -67,6 +67,7 @@ def assert_estimated(call: Call, body: Mapping[str, Any], store: Store) -> None:
     assert (meter.used.tokens, meter.reserved.tokens, meter.reserved.calls) == (reserved + RESERVED_OUTPUT, 0, 0)
 
 
+SPENT = "You have reached your specified API usage limits. You will regain access on 2026-01-02 at 00:00 UTC."
 ERRORS: list[tuple[int, dict[str, str], Any, int, str, str | None]] = [
     (429, {"retry-after": "7"}, {}, 529, "provider_rate_limited", "upstream"),
     (500, {}, {}, 502, "provider_internal_error", "upstream"),
@@ -79,6 +80,17 @@ ERRORS: list[tuple[int, dict[str, str], Any, int, str, str | None]] = [
     (429, {}, {"error": {"message": "You have hit your usage limit."}}, 429, "provider_quota_exhausted", "quota"),
     (402, {}, {}, 429, "provider_quota_exhausted", "quota"),
     (400, {}, {"error": {"message": "Your credit balance is too low"}}, 429, "provider_quota_exhausted", "quota"),
+    (400, {}, {"error": {"message": SPENT}}, 429, "provider_quota_exhausted", "quota"),
+    (400, {}, {"error": {"type": "budget_exceeded", "code": "400"}}, 429, "provider_quota_exhausted", "quota"),
+    (429, {}, {"error": {"type": "budget_exceeded", "code": "429"}}, 429, "provider_quota_exhausted", "quota"),
+    (
+        403,
+        {},
+        {"error": {"message": "Key limit exceeded (monthly limit).", "code": 403}},
+        429,
+        "provider_quota_exhausted",
+        "quota",
+    ),
 ]
 
 
@@ -126,6 +138,9 @@ def inference_credential() -> str:
         ({}, {"error": {"code": "insufficient_quota"}}, 300),
         ({"retry-after": "1e300"}, {"error": {"code": "insufficient_quota"}}, 300),
         ({"retry-after": "99999999"}, {}, 8 * 86400),
+        ({}, {"error": {"message": SPENT}}, 86400),
+        ({}, {"error": {"message": SPENT.replace("2026-01-02", "2026-13-02")}}, 300),
+        ({}, {"error": {"message": SPENT.replace("2026-01-02", "2025-12-01")}}, 300),
     ],
 )
 async def test_when_a_quota_is_there_again(store: Store, headers: dict[str, str], body: Any, seconds: int) -> None:
