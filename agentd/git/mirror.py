@@ -27,6 +27,10 @@ SHALLOW = "shallow roots are not allowed"
 """git's words for refs that it does not take from a repository without the beginning of its history."""
 
 
+class NoBase(GitError):
+    """The remote has no branch with the name of the base."""
+
+
 @dataclass(frozen=True)
 class Mirror:
     """Where the mirror is, what it mirrors, and as whom it commits."""
@@ -122,7 +126,7 @@ def maintain(mirror: Mirror) -> None:
 def fetch(mirror: Mirror, task_id: str | None = None) -> str:
     """Bring the base branch, and the task's branch and claim where there are any, up to date; the base's sha.
 
-    Raises GitError naming the base branch when the remote does not have it.
+    Raises NoBase when the remote does not have it, and GitError.
     """
     refspecs = [f"+refs/heads/{mirror.base_branch}:refs/remotes/origin/{mirror.base_branch}"]
     if task_id is not None:
@@ -153,7 +157,7 @@ def fetch(mirror: Mirror, task_id: str | None = None) -> str:
                     "run `git fetch --unshallow` there"
                 ) from None
             if "couldn't find remote ref" in error.stderr:
-                raise GitError(
+                raise NoBase(
                     f"base branch {mirror.base_branch!r} is not on {mirror.url}; set BASE_BRANCH to one that is"
                 ) from None
             raise

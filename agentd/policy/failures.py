@@ -195,6 +195,11 @@ ENDINGS: dict[str, Ending] = {
         "the remote takes no claims",
         "Let agentd write `refs/agentd/*`, or set `remote = false` under `[claim]`.",
     ),
+    "base_branch_missing": _failed(
+        _MODE.upstream_unavailable,
+        "the base branch is not on the remote",
+        "Push it, or set `BASE_BRANCH` and restart.",
+    ),
     "cancelled": Ending(None, _REASON.cancelled, "a person ended it", "Nothing."),
     "pull_closed": _rejected("its pull request was closed without merging", "Nothing, or `status:todo` to try again."),
     "revoked": Ending(None, _REASON.revoked, "its rights were withdrawn", "Look at why; then `status:todo`."),
@@ -220,6 +225,7 @@ _STATES: dict[str, tuple[str, ...]] = {
     "cancelled": (
         "claim_elsewhere",
         "claim_ref_refused",
+        "base_branch_missing",
         "cancelled",
     ),
     "closed_unmerged": ("pull_closed",),

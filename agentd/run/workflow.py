@@ -15,6 +15,7 @@ from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
 from agentd.errors import ClaimLost, GitError, GitHubError, StoreError, StoreRefused
+from agentd.git.mirror import NoBase
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
 from agentd.plain import storable
@@ -97,6 +98,8 @@ async def _claimed_or_not(desk: Desk) -> Result:
     except GitError as error:
         if _end_reached(desk) is not None:
             raise Abandoned(str(error)) from None  # only the last words are missing
+        if isinstance(error, NoBase):
+            return await finish.without_base(desk, error)
         return await finish.unclaimed(desk, _end_of(error))
 
 

@@ -23,7 +23,7 @@ from agentd.github.comments import upsert_sticky
 from agentd.model import Decision, Run, Verdict
 from agentd.run.context import Context
 from agentd.run.report import STICKY
-from agentd.run.stages.finish import REFUSED
+from agentd.run.stages.finish import NO_BASE, REFUSED
 from agentd.store import holds, verdicts
 from agentd.store.attempts import backoff_seconds
 from agentd.store.plans import note_plan
@@ -152,9 +152,9 @@ def _standby(lead: Lead) -> Verdict:
 def _preflight(context: Context) -> None:
     """End the hold of everything when its cause is gone, or worth another try."""
     hold = holds.holds(context.store).get("*")
-    if hold is not None and hold.rule_id == REFUSED:
+    if hold is not None and hold.rule_id in (REFUSED, NO_BASE):
         due = hold.retry_at is not None and hold.retry_at <= context.clock.now()
-        if due or not context.settings.claim.remote:
+        if due or (hold.rule_id == REFUSED and not context.settings.claim.remote):
             holds.lift(context.store, "*")
 
 

@@ -18,7 +18,7 @@ from agentd.practice import PracticeGitHub
 from agentd.run import engine
 from agentd.run.desk import MOST_TRIES
 from agentd.states import RunState
-from agentd.store import runs
+from agentd.store import holds, runs
 from agentd.supervisor.daemon import Stop, _until_ended
 from agentd.supervisor.tick import tick
 from agentd.supervisor.world import observe
@@ -356,3 +356,15 @@ async def test_a_run_that_nobody_has_taken_is_not_waited_for_after_a_signal(life
     async with asyncio.timeout(60):
         await _until_ended(context, memory, [run.run_id for run in done.started], Stop(asked=1))
     assert life.run_state is RunState.queued
+
+
+async def test_a_base_branch_that_is_renamed_holds_everything_and_blocks_nothing(life: Life) -> None:
+    second, folder = life.seen.issue("Second"), life.seen.hub.world.root / f"{life.seen.repo}.git"
+    git("branch", "-m", "main", "trunk", git_dir=folder)
+    for _ in range(3):
+        await life.here.tick()
+        life.here.clock.jump(60)
+    assert life.seen.labels(1) == life.seen.labels(second) == {"agent-ready", "status:todo"}
+    assert holds.holds(life.here.context.store)["*"].rule_id == "base_branch_missing"
+    git("branch", "-m", "trunk", "main", git_dir=folder)
+    await life.until_in_review()

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentd.errors import ClaimLost, ConfigurationError, GitError, GitHubError, NotFound
 from agentd.git.collect import save
+from agentd.git.mirror import NoBase
 from agentd.git.push import RefusedRef
 from agentd.git.workspace import Workspace
 from agentd.github.client import GitHub
@@ -28,8 +29,9 @@ from agentd.store.verdicts import run_record
 ISSUE_CLOSED = "the issue was closed"
 NOT_READY = "the label agent-ready was removed"
 REFUSED = "claim_ref_refused"
-"""Rule of the hold while the remote takes no claims."""
-TRY_CLAIMS_AGAIN = timedelta(minutes=10)
+NO_BASE = "base_branch_missing"
+"""Rules of the holds of everything: while the remote takes no claims, and while it has no base branch."""
+TRY_AGAIN = timedelta(minutes=10)
 QUIET = frozenset({ISSUE_CLOSED, NOT_READY})
 """Reasons of a cancelled run after which the issue needs no status label: a person has spoken already."""
 USED_UP: dict[Cause, RunState] = {
@@ -178,21 +180,38 @@ async def unclaimed(desk: Desk, end: RunEnd) -> dict[str, Any]:
 
 async def hold_back(desk: Desk, refused: RefusedRef) -> dict[str, Any]:
     """The remote takes no claim refs: hold everything with the reason, charge nothing."""
+    verdict = Verdict(
+        control="claim",
+        rule_id=REFUSED,
+        decision=Decision.hold,
+        scope="*",
+        observed=str(refused),
+        retry_at=desk.context.clock.now() + TRY_AGAIN,
+        action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
+    )
+    return _hold_all(desk, verdict, "claim_refused")
+
+
+async def without_base(desk: Desk, error: NoBase) -> dict[str, Any]:
+    """The remote has no base branch, which no task can do without: hold everything as well."""
+    verdict = Verdict(
+        control="github",
+        rule_id=NO_BASE,
+        decision=Decision.hold,
+        scope="*",
+        observed=str(error),
+        retry_at=desk.context.clock.now() + TRY_AGAIN,
+        action="push that branch, or set BASE_BRANCH to the one that it is now and restart agentd",
+    )
+    return _hold_all(desk, verdict, NO_BASE)
+
+
+def _hold_all(desk: Desk, verdict: Verdict, reason: str) -> dict[str, Any]:
     context = desk.context
     attempts.refund(context.store, desk.run.run_id)
-    desk.move(RunState.cancelled, reason=str(refused), **end_fields(REFUSED))
-    context.emit("run_failed", desk.run, {"reason": "claim_refused", "message": str(refused)}, status="skipped")
-    desk.hold(
-        Verdict(
-            control="claim",
-            rule_id=REFUSED,
-            decision=Decision.hold,
-            scope="*",
-            observed=str(refused),
-            retry_at=context.clock.now() + TRY_CLAIMS_AGAIN,
-            action="let agentd write refs/agentd/*, or set `remote = false` under [claim] and run one installation",
-        )
-    )
+    desk.move(RunState.cancelled, reason=verdict.observed, **end_fields(verdict.rule_id))
+    context.emit("run_failed", desk.run, {"reason": reason, "message": verdict.observed}, status="skipped")
+    desk.hold(verdict)
     return {"state": RunState.cancelled}
 
 
