@@ -66,7 +66,7 @@ def _head(found: dict[str, Any]) -> list[Block]:
     supervisor, tick = found["supervisor"], found["supervisor"]["last_tick"]
     state = f"running (process {supervisor['pid']})" if supervisor["running"] else "stopped"
     if supervisor["drains"]:
-        state = f"drains (process {supervisor['pid']}): it starts nothing more, and ends after its runs"
+        state = f"drains (process {supervisor['pid']}), ends after its runs"
     told: list[Block] = [f"Supervisor: {state}  {found['repo']}"]
     if tick:
         quota = ""

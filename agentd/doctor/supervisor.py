@@ -48,7 +48,7 @@ def checks(visit: Visit) -> Iterator[Finding]:
     others = [
         each
         for each in visit.executors
-        if each.leads and each.seconds_left > 0 and not (found is not None and f":{found.pid}:" in each.executor)
+        if each.leads and each.seconds_left > 0 and not (found is not None and found.is_executor(each.executor))
     ]
     if found is not None and not found.drains:
         yield RUNNING.ok(str(found))
@@ -82,7 +82,7 @@ def _workers(visit: Visit) -> Iterator[Finding]:
     here = running(visit.settings.state_dir)
     for each in visit.executors:
         # A supervisor that is alone on its store reports only at its ticks, which may be further apart.
-        if each.seconds_left <= 0 and not (here is not None and f":{here.pid}:" in each.executor):
+        if each.seconds_left <= 0 and not (here is not None and here.is_executor(each.executor)):
             silent += 1
             said = f"{each.place} sends no heartbeat"
             yield HEARTBEAT.warn(said, visit.agentd("start"), subject=each.place)

@@ -30,7 +30,7 @@ LONGEST_ERROR = 1024 * 1024
 AT_ONCE_BYTES = 4 * 1024 * 1024
 """An answer of a known length up to this is passed on in one piece."""
 TIMED_OUT = (408, 504, 524)
-"""Of whoever waited for the model, which went on meanwhile: Azure and proxies charge, or are charged, for it.
+"""Of whoever waited for the model, which went on meanwhile: Azure may charge for a 408, and a proxy knows of nothing.
 https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs"""
 _NO_USAGE = re.compile(rb"stream_options|include_usage")
 """In the error of a service that does not know how a client asks for the usage of a stream."""

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 PAUSES_SECONDS = (1.0, 4.0)
 """Between the tries: GitHub's lists may lag a moment behind a write, and so may what it knows of a branch that was
-pushed just now (https://github.com/mislav/hub/issues/1258)."""
+pushed just now (https://github.com/mislav/hub/pull/1294)."""
 
 
 def make_once(gh: GitHub, look: Callable[[], T | None], make: Callable[[], T]) -> tuple[T, bool]:

@@ -40,6 +40,10 @@ class Supervisor:
     drains: bool = field(default=False, compare=False)
     """told to stop: it starts nothing more, and ends after its runs"""
 
+    def is_executor(self, executor: str) -> bool:
+        """Whether an executor's id (agentd.run.executor) is this process's, which tells more than its heartbeat."""
+        return executor.endswith(f":{self.pid}:{self.born}")
+
     def __str__(self) -> str:
         return f"process {self.pid}{', which drains: it starts nothing more' if self.drains else ''}"
 

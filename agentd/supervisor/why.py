@@ -237,7 +237,7 @@ def _room(context: Context, world: World, mine: Candidate, *, free: bool) -> tup
 def _lives(context: Context) -> Callable[[Executor], bool]:
     """A supervisor that is alone on its store reports only at its ticks; its process tells more."""
     here = running(context.settings.state_dir)
-    return lambda executor: is_alive(executor) or (here is not None and f":{here.pid}:" in executor.executor)
+    return lambda executor: is_alive(executor) or (here is not None and here.is_executor(executor.executor))
 
 
 def _installation(context: Context) -> Iterator[Predicate]:
@@ -251,7 +251,7 @@ def _installation(context: Context) -> Iterator[Predicate]:
     others = [
         found.place
         for found in executors.all_executors(context.store)
-        if found.leads and lives(found) and not (here is not None and f":{here.pid}:" in found.executor)
+        if found.leads and lives(found) and not (here is not None and here.is_executor(found.executor))
     ]
     name = "a supervisor runs"
     if here is not None and here.drains and not others:

@@ -131,7 +131,7 @@ def test_everybody_says_that_a_supervisor_drains_and_to_stop_it_again_ends_nothi
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: here.status()["supervisor"]["drains"])
         waiting = here.issue("second")
-        assert f"Supervisor: drains (process {pid}): it starts nothing more" in here.run("status")
+        assert f"Supervisor: drains (process {pid}), ends after its runs" in here.run("status")
         assert "it was told to stop" in here.run("workers", "list")
         found = json.loads(here.run("why", str(waiting), "--json"))
         assert "it starts nothing more [draining]" in here.run("why", str(waiting))
