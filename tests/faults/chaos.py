@@ -40,6 +40,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTLE_SECONDS = 90.0
 """How long the fleet may take, undisturbed, to say its last words once every task has its end."""
 STOP_SECONDS = 40.0
+END_SECONDS = 30.0
+"""How long killed processes may take to be gone."""
 ENOUGH_OVERLAPS = 3
 """With so many the negative control has shown what it had to."""
 
@@ -193,9 +195,12 @@ class Fleet:
             host.send(signal.SIGKILL)
             if host.process is not None:
                 host.process.wait()
-        for pid in leftovers(self.folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + END_SECONDS
+        while (found := leftovers(self.folder)) and time.monotonic() < until:  # one just killed may have started another
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
 
     def _strike(self, choice: random.Random) -> None:
         able = [host for host in self.hosts if host.process and host.process.poll() is None and not host.stopped]
