@@ -110,7 +110,7 @@ class Retention(Frozen):
     workspaces_max_gib: float = Field(default=20.0, ge=0)
     """Disk of all workspaces of ended runs together, in GiB; the oldest go earlier when it is more. 0 is no limit."""
     run_days: float = Field(default=30.0, ge=0)
-    """How long the files of a run (the agent's home, results, logs) stay after its end."""
+    """How long the files of a run (home, results, logs) stay after its end, and what only saves time."""
     salvage_days: float = Field(default=90.0, ge=0)
     """How long salvaged work is kept; 0 is for ever."""
 

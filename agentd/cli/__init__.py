@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -91,6 +93,10 @@ def _agentd(version: bool = typer.Option(False, "--version", help="Print the ver
         raise typer.Exit
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a write to standard output may end with besides a reader that is gone; it names no file."""
+
+
 def main() -> None:
     """The console script: an error that agentd raises on purpose, or that names a file, is one line, and no exit 0."""
     _have_streams()
@@ -105,9 +111,12 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:  # without a file's name it may be anything
-        if error.filename is None:
+        if error.filename is None and error.errno not in NO_ROOM:
             raise
-        typer.echo(f"agentd: {error.filename}: {error.strerror}", err=True)
+        with suppress(OSError):
+            typer.echo(f"agentd: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        if error.filename is None:
+            _to_nowhere("stdout", "w")  # what it still holds would be tried once more
         sys.exit(1)
 
 
@@ -115,4 +124,8 @@ def _have_streams() -> None:
     """What the caller has closed goes nowhere; otherwise it is None, and a file of ours gets its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # as long as the process lives
+            _to_nowhere(name, mode)
+
+
+def _to_nowhere(name: str, mode: str) -> None:
+    setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # as long as the process lives

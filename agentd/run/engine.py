@@ -7,8 +7,9 @@ which executor goes on with which run is decided in our store, and the engine is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -28,6 +29,7 @@ RESTING_POLL_SECONDS = 5.0
 """A look at the queue costs a few milliseconds, which add up to a percent of a core where nothing else happens."""
 STEPS = {"verify": "verify-", "publish": "sync-"}
 """By the stage that a run may begin at, how the engine's step of it is called."""
+PRUNED_AT_ONCE = 200
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
@@ -139,6 +141,24 @@ async def forget(run_id: str) -> None:
     """Let the engine never go on with a run that only another version of the workflow could. Raises StoreError."""
     with _translated():
         await DBOS.cancel_workflow_async(run_id)
+
+
+async def prune(before: datetime, kept: Container[str]) -> None:
+    """Drop what the engine knows of runs that it finished before then, except these. Raises StoreError."""
+    with _translated():
+        passed = 0
+        while found := await DBOS.list_workflows_async(
+            status=list(ENDED),
+            completed_before=before.isoformat(),
+            limit=PRUNED_AT_ONCE,
+            offset=passed,
+            load_input=False,
+            load_output=False,
+        ):
+            gone = [status.workflow_id for status in found if status.workflow_id not in kept]
+            if gone:
+                await DBOS.delete_workflows_async(gone)
+            passed += len(found) - len(gone)
 
 
 def queue_of(context: Context) -> str:

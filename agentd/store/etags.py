@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
@@ -25,7 +26,13 @@ class StoredEtags:
     def put(self, key: str, etag: str, body: str) -> None:
         with self.store.write() as connection:
             connection.execute(delete(schema.etags).where(schema.etags.c.key == key))
-            connection.execute(insert(schema.etags).values(key=key, etag=etag, body=body))
+            at = self.store.clock.now().isoformat()
+            connection.execute(insert(schema.etags).values(key=key, etag=etag, body=body, at=at))
+
+    def forget(self, before: datetime) -> None:
+        """Drop what has not been new since then; whoever still wants it asks without a condition, once."""
+        with self.store.write() as connection:
+            connection.execute(delete(schema.etags).where(schema.etags.c.at < before.isoformat()))
 
 
 class RecalledEtags:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-VERSION = 4
+VERSION = 5
 """Grows with every change of this file; a store of a later version is refused."""
 
 metadata = MetaData()
@@ -208,7 +208,9 @@ etags = Table(
     Column("key", Text, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False, server_default=""),
 )
+"""Answers of GitHub, and when each was new."""
 
 gateways = Table(
     "gateways",
@@ -316,5 +318,6 @@ APPEND_ONLY = {
 ADDED_TO_RUNS = tuple(
     f"ALTER TABLE runs ADD COLUMN {column} TEXT NOT NULL DEFAULT ''" for column in ("failure_mode", "terminal_reason")
 )
-MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: (), 4: ADDED_TO_RUNS}
+ADDED_TO_ETAGS = "ALTER TABLE etags ADD COLUMN at TEXT NOT NULL DEFAULT ''"
+MIGRATIONS: dict[int, tuple[str, ...]] = {2: (), 3: (), 4: ADDED_TO_RUNS, 5: (ADDED_TO_ETAGS,)}
 """By version, the statements that bring a store of the version before up to it; new tables come by themselves."""

@@ -33,6 +33,7 @@ from agentd.run.stages.finish import save_work
 from agentd.run.stages.sync import unpublished_ref
 from agentd.states import ACTIVE, RunState
 from agentd.store import runs, steps
+from agentd.store.etags import StoredEtags
 
 Kind = Literal["workspace", "files", "refs", "salvage", "branch"]
 LIVING = ACTIVE | {RunState.in_review}
@@ -70,7 +71,13 @@ def clean_up(context: Context, *, dry_run: bool = False, remote: bool = True) ->
             prune_bases(context.mirror, context.settings.workspaces, context.settings.state_dir / "runs")
             prune_worktrees(context.mirror, context.settings.state_dir / "runs")
             maintain(context.mirror)
+            StoredEtags(context.store).forget(long_ago(context))
         return items + (_branches(context, dry_run) if remote else [])
+
+
+def long_ago(context: Context) -> datetime:
+    """What ended before that has had its time (`run_days`)."""
+    return context.clock.now() - context.settings.retention.run_days * DAY
 
 
 def cleaned_at(context: Context) -> float:
@@ -176,7 +183,7 @@ def _where(mirror: Mirror, run: Run, place: Workspace, tree: str) -> str:
 
 def _files(context: Context) -> list[Item]:
     """Folders and logs of runs that ended long ago and have no workspace any more."""
-    items, limit = [], context.clock.now() - context.settings.retention.run_days * DAY
+    items, limit = [], long_ago(context)
     for folder in _run_dirs(context):
         ended = _ended(runs.get_run(context.store, folder.name), folder)
         if ended is not None and ended < limit and _left(context, folder) == ([], ""):

@@ -27,11 +27,12 @@ from agentd.store import executors, runs
 from agentd.store.checkpoints import checkpoint, folder_of, written_at
 from agentd.store.connection import bind, open_store
 from agentd.store.projections import EventFiles, project
-from agentd.supervisor.cleanup import clean_up, cleaned_at
+from agentd.supervisor.cleanup import clean_up, cleaned_at, long_ago
 from agentd.supervisor.doors import open_github
 from agentd.supervisor.host import Host, require_near_versions
 from agentd.supervisor.process import NUDGE, lift_file_limit, make_log_dir, tell_draining
 from agentd.supervisor.records import make_records
+from agentd.supervisor.retry import resumable
 from agentd.supervisor.tick import Memory, Tick, tick
 
 BEAT_SECONDS = 0.5
@@ -53,6 +54,11 @@ class Stop:
     def signal(self) -> None:
         self.asked += 1
         self.changed.set()
+
+    def hang_up(self) -> None:
+        """The terminal is gone, which may be told twice: drain."""
+        if not self.asked:
+            self.signal()
 
     def nudge(self) -> None:
         self.nudged = True
@@ -172,17 +178,19 @@ async def _without_store(context: Context, memory: Memory, error: StoreError, st
 
 
 class _signals:  # used as a context manager only
-    """SIGTERM and SIGINT count as requests to stop while inside."""
+    """SIGTERM and SIGINT count as requests to stop while inside, and SIGHUP unless it is ignored (nohup)."""
 
     def __enter__(self) -> Stop:
-        self.stop = Stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop.signal)
-        asyncio.get_running_loop().add_signal_handler(NUDGE, self.stop.nudge)
-        return self.stop
+        self.stop = stop = Stop()
+        self.heard = {signal.SIGTERM: stop.signal, signal.SIGINT: stop.signal, NUDGE: stop.nudge}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self.heard[signal.SIGHUP] = stop.hang_up
+        for number, act in self.heard.items():
+            asyncio.get_running_loop().add_signal_handler(number, act)
+        return stop
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, NUDGE):
+        for number in self.heard:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
@@ -304,6 +312,8 @@ def _clean_up(context: Context, memory: Memory, *, remote: bool) -> None:
     async def act() -> None:
         try:
             await asyncio.to_thread(clean_up, context, remote=remote)
+            if remote:
+                await engine.prune(long_ago(context), resumable(context.store))
         except (AgentdError, OSError) as error:
             print(f"agentd: clean-up: {error}", file=sys.stderr, flush=True)
 

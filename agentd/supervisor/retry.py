@@ -49,6 +49,12 @@ def retry(store: Store, settings: Settings, clock: Clock, run_id: str, stage: st
     return run
 
 
+def resumable(store: Store) -> set[str]:
+    """Runs that one may still begin behind: the newest of each task, unless it was merged, and whom a run follows."""
+    newest = {last.run_id for last in runs.last_by_task(store).values() if last.state is not RunState.merged}
+    return newest | {runs.order_of(store, run.run_id).get("after", "") for run in runs.unfinished_runs(store, ())}
+
+
 def _require_possible(store: Store, run: Run, stage: str) -> None:
     if run.state not in ENDS - {RunState.merged}:
         raise ConfigurationError(f"{run.run_id}: is {run.state}; only a run that ended without success is tried again")

@@ -408,6 +408,16 @@ def test_a_log_that_takes_no_words_ends_no_supervisor_and_no_run(here: Installat
         supervisor.kill()
 
 
+@pytest.mark.parametrize("command", ["--version", "status --json", "doctor"])
+def test_an_output_without_room_is_one_line(here: Installation, command: str) -> None:
+    words = [sys.executable, "-m", "agentd", *command.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words, cwd=here.folder, env=here.environ, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (1, "agentd: standard output: No space left on device\n")
+
+
 def test_a_start_that_can_log_nothing_says_so(here: Installation) -> None:
     folder = here.folder / "programs"
     folder.mkdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +236,40 @@ def test_the_supervisor_cleans_up_when_the_last_time_is_long_ago(here: Installat
     finally:
         here.run("stop", "--now")
     assert len(salvaged(here)) == 1
+
+
+def test_the_engine_and_the_answers_of_github_are_forgotten_by_age(here: Installation, hub: PracticeGitHub) -> None:
+    merged = here.issue()
+    here.once()
+    [pull] = here.pulls()
+    hub.merge(REPO, pull["number"], method="squash")
+    here.once()
+    settings = f"max_fix_rounds = 0\npoll_interval_seconds = 1\n{SOON}run_days = 0\nsalvage_days = 0\n"
+    here.configure(settings, verify="false")
+    here.issue()
+    kept = here.once(check=1)["runs"][0]["run_id"]
+    state = here.folder / ".agentd" / "state"
+
+    def rows(file: str, query: str) -> list[str]:
+        with closing(sqlite3.connect(state / file)) as connection:
+            return [row[0] for row in connection.execute(query)]
+
+    known = "SELECT workflow_uuid FROM workflow_status"
+    assert sorted(run[:7] for run in rows("engine.db", known)) == [f"issue-{merged}", kept[:7]]
+    before = rows("agentd.db", "SELECT min(at) FROM etags")
+    stamp = state / "clean-up.lock"
+    stamp.touch()
+    os.utime(stamp, (0, 0))
+    here.run("start")
+    try:
+        wait_for(lambda: rows("engine.db", known) == [kept])
+    finally:
+        here.run("stop", "--now")
+    assert {
+        run
+        for table in ("operation_outputs", "workflow_input", "workflow_output")
+        for run in rows("engine.db", f"SELECT workflow_uuid FROM {table}")
+    } == {kept}
+    assert rows("agentd.db", "SELECT min(at) FROM etags") > before
+    here.run("runs", "retry", kept, "--from", "verify")
+    assert here.once(check=1)["runs"][0]["state"] == "verify_failed"

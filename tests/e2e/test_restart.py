@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -149,6 +150,27 @@ def test_everybody_says_that_a_supervisor_drains_and_to_stop_it_again_ends_nothi
     finally:
         here.run("stop", "--now")
     assert here.status()["counts"] == {"in_review": 1}, "a second stop interrupted the run"
+
+
+def test_a_terminal_that_is_closed_drains(here: Installation) -> None:
+    over = here.folder / "over"
+    here.environ["AGENTD_SANDBOX"] = "none"  # so that the agent sees a file of the host
+    here.agent(f"import os, time\nwhile not os.path.exists({str(over)!r}): time.sleep(0.1)\nopen('done.txt', 'w')")
+    here.configure("poll_interval_seconds = 1\n")
+    here.issue()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(here.folder)
+        os.execve(sys.executable, [sys.executable, "-m", "agentd", "start", "--foreground"], here.environ)
+    try:
+        wait_for(lambda: agents(here.folder))
+        os.close(terminal)
+        wait_for(lambda: here.status()["supervisor"]["drains"])
+        over.touch()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        here.run("stop", "--now")
+    assert here.status()["counts"] == {"in_review": 1}
 
 
 def test_only_one_supervisor_works_on_a_state_directory(here: Installation) -> None:

@@ -196,7 +196,9 @@ class Fleet:
             if host.process is not None:
                 host.process.wait()
         until = time.monotonic() + END_SECONDS
-        while (found := leftovers(self.folder)) and time.monotonic() < until:  # one just killed may have started another
+        while (
+            found := leftovers(self.folder)
+        ) and time.monotonic() < until:  # one just killed may have started another
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
