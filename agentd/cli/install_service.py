@@ -13,7 +13,9 @@ from agentd.cli.options import ConfigFile, DryRun, load_settings
 
 if TYPE_CHECKING:
     from agentd.config import Settings
+    from agentd.loading import Loaded
 
+HOLD_SECRETS = ("token", "database_url")
 Kind = Literal["systemd", "cron", "logrotate"]
 UNIT = """[Unit]
 Description=agentd for {repo}
@@ -24,6 +26,7 @@ After=network-online.target
 [Service]
 Type=exec
 WorkingDirectory={folder}
+{variables}
 EnvironmentFile=-{environment}
 ExecStart={command}
 # The first signal lets running runs end, as `agentd stop` does.
@@ -40,7 +43,7 @@ WantedBy=default.target
 """
 CRON = """# crontab lines for agentd and {repo}; secrets stand in {environment}, readable by you alone.
 SHELL=/bin/bash
-PATH={path}
+{variables}
 # One look, and the runs that it starts to their end; an hour that is not over skips the next.
 17 * * * *  {there} && flock -n {lock} agentd once{config} --json > {logs}/once.json 2> {logs}/once.err
 # Only what is new, and only when something fails: cron mails what is printed.
@@ -71,14 +74,16 @@ def install_service(
 ) -> None:
     """Run agentd as a service of the user who calls this: writes a systemd unit, or prints what another needs.
 
-    Secrets are in no file that is written or printed: put EXECUTOR_BOT_TOKEN=... into the file that the unit names.
+    PATH and settings from the environment are taken over as they are now. Secrets are in no file that is written or
+    printed: put EXECUTOR_BOT_TOKEN=..., AGENTD_DATABASE_URL=... and keys of models into the file that the unit names.
     """
     from agentd.errors import ConfigurationError
     from agentd.loading import require_repo
 
-    settings = load_settings(config).settings
+    loaded = load_settings(config)
+    settings = loaded.settings
     require_repo(settings, token=False)
-    text = text_of(kind, settings, Path.cwd(), config)
+    text = text_of(kind, loaded, Path.cwd(), config)
     if printed or dry_run or settings.dry_run:
         typer.echo(text, nl=False)
         return
@@ -104,11 +109,12 @@ def unit_name(settings: Settings) -> str:
     return f"agentd-{settings.repo.replace('/', '-')}.service"
 
 
-def text_of(kind: Kind, settings: Settings, folder: Path, config: Path | None) -> str:
-    """The file, for the interpreter and the folders that hold now."""
+def text_of(kind: Kind, loaded: Loaded, folder: Path, config: Path | None) -> str:
+    """The file, for the interpreter, the folders and the environment that hold now."""
     import grp
     import pwd
 
+    settings = loaded.settings
     places = {
         "repo": settings.repo,
         "folder": folder,
@@ -124,11 +130,39 @@ def text_of(kind: Kind, settings: Settings, folder: Path, config: Path | None) -
 
         raise ConfigurationError(f"{broken[0]}: a service file cannot name a path with blanks, quotes or percent signs")
     chosen = f" --config {config.absolute()}" if config else ""
+    variables = _variables(loaded)
     if kind == "systemd":
-        return UNIT.format(command=f"{sys.executable} -m agentd start --foreground{chosen}", **places)
+        lines = "\n".join(f'Environment="{name}={_escaped(value)}"' for name, value in variables.items())
+        command = f"{sys.executable} -m agentd start --foreground{chosen}"
+        return UNIT.format(command=command, variables=lines, **places)
     if kind == "cron":
-        path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+        lines = "\n".join(f"{name}={value}" for name, value in variables.items())
         there = f"set -a; . {places['environment']}; cd {folder}"
-        return CRON.format(path=path, config=chosen, there=there, **places)
+        return CRON.format(variables=lines, config=chosen, there=there, **places)
     user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     return LOGROTATE.format(user=user, group=group, **places)
+
+
+def _variables(loaded: Loaded) -> dict[str, str]:
+    """What a service needs of this environment: where programs are, and settings; nothing that may hold a secret."""
+    from agentd.agents.environment import secret_values
+    from agentd.doctor.secrecy import without_any
+    from agentd.errors import ConfigurationError
+
+    folders = [str(Path(sys.executable).parent), *os.environ.get("PATH", os.defpath).split(":")]
+    found = {"PATH": ":".join(dict.fromkeys(folder for folder in folders if folder.startswith("/")))}
+    for name, origin in loaded.origins.items():
+        if origin in os.environ and name not in HOLD_SECRETS:
+            found[origin] = os.environ[origin].strip()
+    secrets = [secret for secret in secret_values(os.environ) if secret]
+    for name, value in found.items():
+        if without_any(value, secrets) != value:
+            raise ConfigurationError(f"{name}: holds a secret of the environment, which belongs into no service file")
+        if not value.isprintable():
+            raise ConfigurationError(f"{name}: a service file cannot hold a line break or another control character")
+    return found
+
+
+def _escaped(value: str) -> str:
+    """For a quoted value in a unit. Source: systemd.unit(5) "Specifiers", systemd.syntax(7) "Quoting"."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,34 @@ def test_printing_writes_nothing_and_tells_no_secret(tmp_path: Path, arguments: 
     text = install(tmp_path, *arguments, EXECUTOR_BOT_TOKEN="ghp_canary7f3a9c1e5b2d")
     assert "canary" not in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_has_the_programs_and_settings_of_the_caller_and_none_of_the_secrets(tmp_path: Path) -> None:
+    environ = {
+        "PATH": f"{tmp_path}/bin:relative:/usr/bin:/usr/bin",
+        "BASE_BRANCH": 'odd"%h\\',
+        "AGENTD_DATABASE_URL": "postgresql+psycopg://agentd:canary@db/agentd",
+        "EXECUTOR_BOT_TOKEN": "ghp_canary7f3a9c1e5b2d",
+    }
+    unit, cron = install(tmp_path, "--print", **environ), install(tmp_path, "cron", "--print", **environ)
+    path = f"PATH={Path(sys.executable).parent}:{tmp_path}/bin:/usr/bin"
+    assert f'\nEnvironment="{path}"\n' in unit and f"\n{path}\n" in cron
+    assert '\nEnvironment="REPO=alice/widget"\n' in unit and "\nREPO=alice/widget\n" in cron
+    assert f'Environment="AGENT_STATE_DIR={tmp_path}/state"' in unit
+    assert 'Environment="BASE_BRANCH=odd\\"%%h\\\\"\n' in unit and '\nBASE_BRANCH=odd"%h\\\n' in cron
+    assert "canary" not in unit + cron
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"PATH": "/usr/bin:/ghp_canary7f3a9c1e5b2d", "MY_TOKEN": "ghp_canary7f3a9c1e5b2d"}, "PATH: holds a secret"),
+        ({"PATH": "/usr/bin:/a\nExecStart=/bin/sh"}, "PATH: .* line break"),
+    ],
+)
+def test_a_variable_that_no_file_may_hold_is_named(tmp_path: Path, environ: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        install(tmp_path, "--print", **environ)
 
 
 @pytest.mark.parametrize("kind", ["cron", "logrotate"])
