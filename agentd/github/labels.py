@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from agentd.errors import NotFound, Rejected
@@ -11,6 +12,8 @@ from agentd.github.client import GitHub
 from agentd.github.conditional import pages
 
 READY = "agent-ready"
+MOST_LABELS = 100
+"""of one issue. Source: https://github.com/github/docs/issues/161"""
 STATUS = ("status:todo", "status:in-progress", "status:in-review", "status:blocked")
 
 
@@ -73,7 +76,8 @@ def set_status(gh: GitHub, issue_number: int, label: str | None, current: Iterab
     """Leaves exactly this status label on the issue (none for None); whether a write was needed.
 
     `current` is the issue's labels when they are freshly known; otherwise they are looked at (1 request). The new
-    label comes before the old ones go, so that the issue is never without one. Raises GitHubError, ValueError.
+    label comes before the old ones go, so that the issue is never without one, unless it has as many labels as an
+    issue can have. Raises GitHubError, ValueError.
     """
     if label is not None and label not in STATUS:
         raise ValueError(f"{label!r} is no status label; expected one of {', '.join(STATUS)}")
@@ -82,13 +86,14 @@ def set_status(gh: GitHub, issue_number: int, label: str | None, current: Iterab
         superfluous = [name for name in STATUS if name in has and name != label]
         wanting = label is not None and label not in has
         issue = gh.issue(issue_number)
-        if wanting and label is not None:
+        full = len(has) >= MOST_LABELS
+        if wanting and label is not None and not full:
             issue.add_to_labels(label)
         for name in superfluous:
-            try:
+            with suppress(NotFound):
                 issue.remove_from_labels(name)
-            except NotFound:
-                continue
+        if wanting and label is not None and full:
+            issue.add_to_labels(label)
     return wanting or bool(superfluous)
 
 

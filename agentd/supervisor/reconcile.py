@@ -153,7 +153,8 @@ def follow_people(context: Context, world: World) -> bool:
         if run.state in ACTIVE and issue is None:
             _cancel(context, run)
         elif issue is not None:
-            with suppress(NotFound):  # deleted, but still in the list until that is read in full again
+            # Deleted, but still in the list until that is read in full again; or no room for a label.
+            with suppress(NotFound, Rejected):
                 changed |= _settle_labels(context, run, issue)
     return changed
 

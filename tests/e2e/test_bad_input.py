@@ -501,3 +501,15 @@ def test_an_issue_that_takes_no_more_comments_keeps_no_other_waiting(
     before = here.writes()
     here.once()
     assert here.writes() == before
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_an_issue_with_as_many_labels_as_one_can_have_keeps_no_other_waiting(here: Installation, room: int) -> None:
+    crowded = here.issue()
+    here.once()
+    here.act("DELETE", f"/issues/{crowded}/labels/status:in-review")
+    here.act("POST", f"/issues/{crowded}/labels", {"labels": [f"area:{place}" for place in range(99 - room)]})
+    other = here.issue()
+    assert [run["issue_number"] for run in here.once()["runs"]] == [other]
+    kept = {row["name"] for row in here.get(f"/issues/{crowded}/labels?per_page=100")}
+    assert ("status:in-review" in kept) == bool(room)

@@ -9,7 +9,7 @@ def number(hub):
 
 
 def labels_of(gh, number):
-    return {item["name"] for item in gh.request("GET", f"{gh.base}/issues/{number}/labels").data}
+    return {item["name"] for item in gh.request("GET", f"{gh.base}/issues/{number}/labels", {"per_page": 100}).data}
 
 
 def test_all_labels_are_made_once(gh, seen):
@@ -33,6 +33,14 @@ def test_the_status_moves_with_two_writes_the_new_label_first(gh, number, seen):
     assert set_status(gh, number, "status:in-progress")
     assert labels_of(gh, number) == {"agent-ready", "status:in-progress"}
     assert [record.method for record in watch.writes] == ["POST", "DELETE"]
+
+
+def test_where_there_is_no_room_for_another_label_the_old_one_goes_first(gh, number, seen):
+    gh.issue(number).add_to_labels(*(f"area:{place}" for place in range(98)))
+    watch = seen()
+    assert set_status(gh, number, "status:in-progress")
+    assert [record.method for record in watch.writes] == ["DELETE", "POST"]
+    assert {"agent-ready", "status:in-progress", "area:97"} <= labels_of(gh, number)
 
 
 def test_no_write_when_it_is_right_and_no_request_when_that_is_known(gh, number, seen):

@@ -15,6 +15,7 @@ from agentd.practice.world import Comment, Event, Issue, Json, Label, Milestone,
 
 LONGEST_TITLE = 256
 MOST_ASSIGNEES = 10
+MOST_LABELS = 100
 NEW_LABEL_COLOR = "ededed"
 
 
@@ -89,6 +90,8 @@ def add_labels(world: World, issue: Issue, actor: User, names: Iterable[str]) ->
     for name in names:
         label = issue.repo.labels.get(name.lower()) or make_label(world, issue.repo, name)
         if label not in issue.labels:
+            if len(issue.labels) >= MOST_LABELS:
+                raise custom("Issue", f"Issues cannot have more than {MOST_LABELS} labels")
             issue.labels.append(label)
             happened(world, issue, "labeled", actor, label=label)
             tell(world, issue, "labeled", actor, {"label": label_json_of(world, issue, label)})
