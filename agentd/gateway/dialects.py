@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.config import Dialect
+from agentd.config_tables import Dialect
 
 PATHS: dict[str, Dialect] = {
     "/v1/chat/completions": "chat",

@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from agentd.clock import Clock
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.errors import ConfigurationError
 from agentd.gateway import refusals
 from agentd.gateway.grants import Grant, Notice

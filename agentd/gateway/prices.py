@@ -14,7 +14,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
-from agentd.config import Price
+from agentd.config_tables import Price
 from agentd.gateway.usage import Usage
 from agentd.policy.budget_settings import NANO
 

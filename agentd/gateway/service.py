@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.errors import StoreError
 from agentd.gateway.doors import Door, Hall, key_row, listening, new_door
 from agentd.gateway.grants import Access, Grant, Notice, hash_of, make_key

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from agentd.clock import Clock
-from agentd.config import Dialect, GatewaySettings
+from agentd.config_tables import Dialect, GatewaySettings
 from agentd.gateway.booking import Reservation, Settlement, Told
 from agentd.gateway.dialects import Asked
 from agentd.gateway.grants import Grant, extra_hash

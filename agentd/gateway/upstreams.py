@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from agentd.config import Dialect, GatewaySettings, check_base_url
+from agentd.config_tables import Dialect, GatewaySettings, check_base_url
 from agentd.errors import ConfigurationError
 
 Family = Literal["anthropic", "openai"]

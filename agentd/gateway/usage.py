@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentd.config import Dialect
+from agentd.config_tables import Dialect
 
 MOST_TOKENS = 1_000_000_000
 """More is no count of one call."""

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from agentd.config import Dialect
+from agentd.config_tables import Dialect
 from agentd.gateway import refusals
 from agentd.gateway.doors import Hall
 from agentd.gateway.grants import Grant, extra_hash, hash_of

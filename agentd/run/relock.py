@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agentd.agents import LaunchSpec
 from agentd.agents.environment import base_environment, secret_values
-from agentd.config import LockfileSettings
+from agentd.config_tables import LockfileSettings
 from agentd.errors import ClaimLost, ConfigurationError
 from agentd.git.lockfiles import manager_of
 from agentd.git.lockfiles.entry import LockfileUnreadable

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentd.config import Trust
+from agentd.config_tables import Trust
 from agentd.errors import GitHubError, RateLimited, Unauthorized, Unavailable
 from agentd.github import trust
 from agentd.github.client import GitHub

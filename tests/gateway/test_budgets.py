@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from agentd.config import GatewaySettings, Price
+from agentd.config_tables import GatewaySettings, Price
 from agentd.gateway.service import Grant
 from agentd.policy.budget_settings import Budgets, Limits
 from agentd.policy.budgets import Amount, Meter

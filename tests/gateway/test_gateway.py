@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.errors import ConfigurationError
 from agentd.gateway.free_calls import LONGEST_ANSWER
 from agentd.gateway.grants import extra_hash, make_key

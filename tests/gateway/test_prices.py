@@ -7,7 +7,7 @@ from decimal import Decimal
 import genai_prices
 import pytest
 
-from agentd.config import Price
+from agentd.config_tables import Price
 from agentd.gateway.prices import Prices
 from agentd.gateway.usage import Usage
 

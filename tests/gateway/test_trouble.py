@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.gateway.handler import LONGEST_ERROR
 from agentd.gateway.tickets import BYTES_PER_TOKEN
 from agentd.practice.model import ScriptedModel

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.errors import ConfigurationError
 from agentd.gateway.headers import outgoing
 from agentd.gateway.upstreams import upstreams_of

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from agentd.config import GatewaySettings
+from agentd.config_tables import GatewaySettings
 from agentd.gateway.service import Access, Gateway, Grant, Notice, upstreams_of
 from agentd.policy.budget_settings import Budgets
 from agentd.store.connection import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.config import PROTECTED, DiffSettings
+from agentd.config_tables import PROTECTED, DiffSettings
 from agentd.policy.diff import Change, Content, DiffRules, judge, leaves_tree
 
 FILE, LINK, MODULE, NONE = "100644", "120000", "160000", "000000"

@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from agentd.clock import SystemClock
-from agentd.config import LockfileSettings, Settings
+from agentd.config import Settings
+from agentd.config_tables import LockfileSettings
 from agentd.errors import ConfigurationError
 from agentd.git.lockfiles.tool import Refused
 from agentd.git.mirror import Mirror

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 
 from agentd.births import birth_of
 from agentd.clock import SystemClock
-from agentd.config import Settings, Trust
+from agentd.config import Settings
+from agentd.config_tables import Trust
 from agentd.errors import ConfigurationError
 from agentd.model import Decision, Profile, Run, Verdict
 from agentd.practice import PracticeGitHub
