@@ -14,7 +14,7 @@ REASON_CHARACTERS = 600
 
 # Attributes can name a merge driver, whose command would have to stand in the mirror's configuration, or git's own
 # `union` and `binary`. git 2.39 reads none in a bare repository; later ones read HEAD's unless told of another tree.
-_NO_ATTRIBUTES = ("-c", f"attr.tree={EMPTY_TREE}")
+_NO_ATTRIBUTES = (f"attr.tree={EMPTY_TREE}",)
 _ENVIRONMENT = {"GIT_ATTR_NOSYSTEM": "1"}
 
 
@@ -51,9 +51,9 @@ class Merged:
 
 def merge(mirror: Mirror, ours: str, theirs: str) -> Merged:
     """Merge two commits by their own merge bases. Raises GitError when one is missing or they are unrelated."""
-    options = ("--write-tree", "-z", "--messages")
+    words = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
     # It ends with 1 for conflicts, and for an unknown commit too.
-    output = mirror.git(*_NO_ATTRIBUTES, "merge-tree", *options, ours, theirs, accept=(0, 1), environment=_ENVIRONMENT)
+    output = mirror.git(*words, options=_NO_ATTRIBUTES, accept=(0, 1), environment=_ENVIRONMENT)
     if not output:
         raise GitError(f"git merge-tree: {ours} or {theirs} is not in the mirror")
     fields = iter(output.split("\0"))

@@ -80,10 +80,9 @@ def delete_claim(mirror: Mirror, task_id: str, expected: str) -> None:
 
 def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str, claim: str = "") -> None:
     """Compare-and-swap of one full ref name on the remote; an empty `sha` deletes it."""
-    header = ("-c", f"http.extraHeader=X-Agentd-Claim: {claim}") if claim else ()
+    header = (f"http.extraHeader=X-Agentd-Claim: {claim}",) if claim else ()
     try:
         mirror.git(
-            *header,
             "push",
             "--quiet",
             "--porcelain",
@@ -93,6 +92,7 @@ def compare_and_push(mirror: Mirror, ref: str, sha: str, expected: str, claim: s
             mirror.url,
             f"{sha}:{ref}",
             token=mirror.token,
+            options=header,
         )
     except GitError as error:
         said = error.stderr

@@ -100,21 +100,23 @@ def git(
     descriptors: tuple[int, ...] = (),
     accept: tuple[int, ...] = (0,),
     refuse: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> str:
     """Run git and return what it printed, without the last line end.
 
     `stdin` is what git reads, or an open file of it; `token` reaches git over a file descriptor; `descriptors` are
-    handed on to it. Raises GitError when the exit status is not in `accept`, on a time-out, when git is missing,
-    and when it complains with words of `refuse` whatever its exit status.
+    handed on to it; `options` are further `name=value` of its configuration. Raises GitError when the exit status is
+    not in `accept`, on a time-out, when git is missing, and when it complains with words of `refuse` whatever its exit
+    status.
     """
-    with _credential(token) as (options, credential):
+    with _credential(token) as (helper, credential):
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         env = {**ENVIRONMENT, "PATH": os.defpath, **passed, **(environment or {})}
         if git_dir is not None:
             env["GIT_DIR"] = str(git_dir)
         try:
             done = subprocess.run(
-                command(*arguments, options=options),
+                command(*arguments, options=(*options, *helper)),
                 cwd=cwd or git_dir,
                 env=env,
                 input=stdin if isinstance(stdin, bytes) else None,

@@ -142,8 +142,10 @@ def test_setting_todo_again_is_obeyed(here: Installation) -> None:
     [run] = here.once(check=1)["runs"]
     assert run["state"] == "failed_retry"
     assert here.labels(number) == {"agent-ready", "status:todo"}
-    said = here.run("once", "--dry-run")
-    assert "waits after: the agent failed" in said
+    lines = (here.folder / ".agentd" / "logs" / "events.jsonl").read_text().splitlines()
+    decided = [event["data"] for event in map(json.loads, lines) if event["event_type"] == "policy_decided"]
+    [wait] = [data for data in decided if data["rule_id"] == "backoff"]
+    assert wait["reason"].startswith("waits after: the agent failed")
     here.run("reset", f"issue-{number}")
     [run] = here.once(check=1)["runs"]
     here.run("reset", f"issue-{number}")

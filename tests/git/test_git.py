@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,13 @@ def test_a_remote_that_takes_no_claims_says_so(there: Mirror, tmp_path: Path) ->
     hook.chmod(0o755)
     with pytest.raises(push.RefusedRef, match="refuses refs/agentd/claims/P0-01"):
         push.push_claim(there, TASK, push.claim_commit(there, "{}", ""), "")
+
+
+def test_a_push_that_fails_is_called_one(there: Mirror, tmp_path: Path) -> None:
+    sha = push.claim_commit(there, "work", "")
+    nowhere = replace(there, url=str(tmp_path / "nowhere"))
+    with pytest.raises(GitError, match=r"^git push failed \(128\): "):
+        push.compare_and_push(nowhere, "refs/heads/agent/P0-01", sha, "", claim="P0-01 1")
 
 
 @pytest.mark.parametrize(
