@@ -197,7 +197,7 @@ async def _verify(desk: Desk, began: Result, made: Result, name: str) -> Result:
 
 
 def _end_of(error: GitError) -> RunEnd:
-    if error.is_passing:
+    if error.is_passing or isinstance(error, NoBase):
         return RunEnd(RunState.failed_retry, str(error), rule="git_unavailable", cause="infrastructure")
     return RunEnd(RunState.failed, str(error), rule="git_failed")
 

@@ -260,3 +260,16 @@ def wait_over(here: Installation) -> None:
     store = open_store("", Path(here.folder) / ".agentd" / "state", SystemClock())
     for scope in holds.holds(store):
         holds.lift(store, scope)
+
+
+def test_a_base_branch_that_goes_while_an_agent_works_blocks_no_issue(here: Installation) -> None:
+    here.agent(WAITING_AGENT + "open('done.txt', 'w').write('x')\n")
+    number, remote = here.issue(), here.hub.world.root / f"{here.repo}.git"
+    run = once_while(here, number, lambda: git("branch", "-m", "main", "trunk", git_dir=remote))
+    assert (run["state"], here.labels(number)) == ("failed_retry", {"agent-ready", "status:todo"})
+    assert "base branch 'main' is not on" in run["reason"]
+    [kept] = json.loads(here.run("salvage", "list", "--json"))
+    assert kept["changed"] == ["done.txt"]
+    git("branch", "-m", "trunk", "main", git_dir=remote)
+    here.run("reset", f"issue-{number}")
+    assert [run["state"] for run in here.once()["runs"]] == ["in_review"]
