@@ -91,7 +91,7 @@ class Fleet:
             )
         self.processes.append(process)
         wait_for(lambda: b" of alice/widget" in log.read_bytes()[before:] or process.poll() is not None, 30)
-        wait_for(lambda: str(process.pid) in here.run("workers", "list", "--json"), 10)
+        wait_for(lambda: str(process.pid) in here.run("workers", "list", "--json"))
         assert process.poll() is None, log.read_text()
         return process
 
@@ -151,7 +151,7 @@ def fleet(hub: PracticeGitHub, tmp_path: Path, address: str) -> Iterator[Fleet]:
 def drain(here: Installation) -> None:
     """Let the only process so far take no runs; a beat later it knows."""
     here.run("workers", "drain", json.loads(here.run("workers", "list", "--json"))[0]["place"])
-    wait_for(lambda: json.loads(here.run("workers", "list", "--json"))[0]["closed"], 10)
+    wait_for(lambda: json.loads(here.run("workers", "list", "--json"))[0]["closed"])
 
 
 def done(fleet: Fleet, here: Installation, number: int, seconds: float = 60) -> None:
@@ -185,11 +185,11 @@ def test_the_runs_of_a_host_that_stays_away_go_on_elsewhere(fleet: Fleet) -> Non
     wait_for(lambda: agents(fleet.folder), 20)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    wait_for(lambda: not agents(fleet.folder), 5)
+    wait_for(lambda: not agents(fleet.folder), 15)
     fleet.worker("other", seconds=8.0)
     done(fleet, here, 1)
     [run] = fleet.runs(here)
-    wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"}, 10)
+    wait_for(lambda: here.labels(number) == {"agent-ready", "status:in-review"})
     assert run["generation"] > 1
     assert run["attempt"] == 1
 

@@ -50,7 +50,7 @@ def test_main_path(here: Installation) -> None:
 def test_killed_supervisor(here: Installation) -> None:
     started(here)
     os.kill(supervisor(here), signal.SIGKILL)
-    wait_for(lambda: not agents(here.folder), 5)
+    wait_for(lambda: not agents(here.folder), 15)
     here.run("start")
     try:
         in_review(here)
@@ -60,10 +60,10 @@ def test_killed_supervisor(here: Installation) -> None:
 
 def test_store(address: str, tmp_path: Path) -> None:
     store = open_store(postgres.database(address, "test_store"), tmp_path, SystemClock())
-    first = claims.acquire(store, "P0-01", "a", "run-a", lease_seconds=0.5)
+    first = claims.acquire(store, "P0-01", "a", "run-a", lease_seconds=2)
     assert first is not None
     assert claims.acquire(store, "P0-01", "b", "run-b", lease_seconds=60) is None
-    wait_for(lambda: claims.acquire(store, "P0-01", "b", "run-b", lease_seconds=60), 5)
+    wait_for(lambda: claims.acquire(store, "P0-01", "b", "run-b", lease_seconds=60))
     with pytest.raises(ClaimLost, match="generation 1 is stale"):
         claims.check(store, first)
     from tests.store.test_store import an_event

@@ -81,7 +81,7 @@ def test_a_killed_supervisor_goes_on_after_a_start_and_the_work_is_kept(here: In
     started(here)
     pid = supervisor(here)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not agents(here.folder), 5)
+    wait_for(lambda: not agents(here.folder), 15)
     assert "Supervisor: stopped" in here.run("status")
     here.run("start")
     try:
@@ -204,7 +204,7 @@ def test_a_run_of_a_program_with_other_stages_begins_anew_and_costs_no_attempt(h
     wait_for(lambda: written(here.folder, "worktrees/alice/widget/*", "half.txt"))
     older.kill()
     older.wait()
-    wait_for(lambda: not agents(here.folder), 5)
+    wait_for(lambda: not agents(here.folder), 15)
     here.agent("open('done.txt', 'w').write('done')")
     found = here.once(check=None)
     while found["runs"] == [] or found["runs"][0]["state"] != "in_review":

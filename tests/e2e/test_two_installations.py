@@ -141,7 +141,7 @@ def test_a_remote_that_refuses_a_renewal_for_a_while_ends_no_run(here: Installat
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\necho $1 >> {refused}\nexit 1\n")
         hook.chmod(0o755)
-        wait_for(refused.exists, 10)
+        wait_for(refused.exists)
         hook.unlink()
         [run] = done.result()["runs"]
     assert (run["state"], run["generation"]) == ("in_review", 1)

@@ -13,7 +13,7 @@ def test_a_supervisor_that_starts_without_requests_left_waits_for_them(here: Ins
     assert "rate_limit_primary" in here.run("once", check=1)
     here.run("start")
     try:
-        wait_for(lambda: "rate_limit_primary" in here.run("status"), 10)
+        wait_for(lambda: "rate_limit_primary" in here.run("status"))
         assert here.status()["supervisor"]["running"]
     finally:
         here.run("stop")

@@ -348,7 +348,7 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_call_upstream(sto
     with serving(silent) as service:
         async with a_run(store, inference(service.url)) as run:
             task = asyncio.create_task(run.ask(PATHS["messages"], body))
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), 30)
             task.cancel()
             assert await asyncio.to_thread(service.ended.wait, 5)
             assert_estimated(await only_call(store), body, store)

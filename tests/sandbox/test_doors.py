@@ -139,7 +139,7 @@ TUNNEL = """
 import http.client, os, sys, urllib.parse
 proxy = urllib.parse.urlsplit(os.environ["https_proxy"])
 for host in sys.argv[2:]:
-    connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=5)
+    connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=30)
     connection.set_tunnel(host, int(sys.argv[1]))
     try:
         connection.connect()
@@ -353,7 +353,7 @@ async def test_doors_that_close_end_their_connections_without_a_word(
                 await writer.drain()
             await asyncio.sleep(0.1)
         for reader, writer in streams:
-            assert await asyncio.wait_for(reader.read(), 5) in (b"", b"x")
+            assert await asyncio.wait_for(reader.read(), 30) in (b"", b"x")
             writer.close()
     assert caplog.text == ""
 

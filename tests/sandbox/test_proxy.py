@@ -41,7 +41,7 @@ async def asked(path: Path, request: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(request)
     await writer.drain()
-    said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     writer.close()
     return said.split(b"\r\n")[0]
 
@@ -56,7 +56,7 @@ async def test_a_listed_host_is_reached_and_the_decision_told(folder: Path) -> N
             assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
             writer.write(b"hello")
             writer.write_eof()
-            assert await asyncio.wait_for(reader.read(), 5) == b"hello"
+            assert await asyncio.wait_for(reader.read(), 30) == b"hello"
             writer.close()
     assert [(each.verdict, each.kind, each.subject) for each in told] == [
         ("allow", "network", f"registry.example:{port}")
@@ -115,7 +115,7 @@ async def test_a_run_moves_only_so_many_bytes(folder: Path) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(os.urandom(300_000))
             with pytest.raises(ConnectionResetError):
-                while data := await asyncio.wait_for(reader.read(1 << 16), 5):
+                while data := await asyncio.wait_for(reader.read(1 << 16), 30):
                     received += len(data)
                 raise ConnectionResetError
             assert received <= 100_000
@@ -127,7 +127,7 @@ async def test_who_says_nothing_or_too_much_is_not_waited_for(folder: Path) -> N
     async with Proxy(folder / "s", ProxyRules(frozenset()), lambda decision: None):
         reader, writer = await asyncio.open_unix_connection(folder / "s")
         writer.write(b"x" * 20_000)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
         _, silent = await asyncio.open_unix_connection(folder / "s")
     silent.close()
