@@ -15,7 +15,7 @@ from git import Repo
 from agentd.config import Settings
 from agentd.errors import GitError
 from agentd.git.naming import FOLDER, branch_of, claim_ref, work_ref
-from agentd.git.runner import Author, git
+from agentd.git.runner import ENVIRONMENT, Author, git
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 CHECKOUTS = 2
@@ -226,9 +226,21 @@ def seen_claim(mirror: Mirror, task_id: str) -> str | None:
     return resolve(mirror, _seen(claim_ref(task_id)))
 
 
+@contextmanager
+def opened(mirror: Mirror) -> Iterator[Repo]:
+    """The mirror's objects for reading, by the settings of every other git here.
+
+    GitPython goes by those of the user, who may have forbidden bare repositories that nothing names
+    (safe.bareRepository).
+    """
+    with Repo(mirror.path) as repo:
+        repo.git.update_environment(**ENVIRONMENT, GIT_DIR=str(mirror.path))
+        yield repo
+
+
 def message_of(mirror: Mirror, sha: str) -> str:
     """A commit's message. Raises GitError when the object is not a commit of the mirror."""
-    with Repo(mirror.path) as repo:
+    with opened(mirror) as repo:
         try:
             message = repo.commit(sha).message
         except (ValueError, TypeError) as error:
@@ -238,7 +250,7 @@ def message_of(mirror: Mirror, sha: str) -> str:
 
 def tree_of(mirror: Mirror, sha: str) -> str:
     """The tree of a commit."""
-    with Repo(mirror.path) as repo:
+    with opened(mirror) as repo:
         return repo.commit(sha).tree.hexsha
 
 
@@ -248,7 +260,7 @@ def parents_of(mirror: Mirror, sha: str) -> list[str]:
 
 
 def is_ancestor(mirror: Mirror, ancestor: str, descendant: str) -> bool:
-    with Repo(mirror.path) as repo:
+    with opened(mirror) as repo:
         return bool(repo.is_ancestor(repo.commit(ancestor), repo.commit(descendant)))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from agentd.errors import GitError
 from agentd.git import collect, mirror
+from agentd.git.lockfiles.scratch import content_of
 from agentd.git.mirror import Mirror
 from agentd.git.runner import git
 from tests.git.scene import FILES, LAYOUTS, scene
@@ -97,3 +98,17 @@ def test_a_collected_tree_comes_as_loose_objects_or_as_a_pack(source: Path, ther
     here.act("for i in $(seq 200); do echo $i > f$i; done")
     tree = here.snapshot().tree
     assert packs(there) == before + 1 and len(here.content(tree)) == 203
+
+
+def test_commits_are_read_where_a_users_settings_forbid_bare_repositories(
+    there: Mirror,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sha = mirror.fetch(there)
+    (tmp_path / "gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    assert mirror.tree_of(there, sha) == there.git("rev-parse", f"{sha}^{{tree}}")
+    assert mirror.is_ancestor(there, sha, sha)
+    assert mirror.message_of(there, sha).strip() == "change"
+    assert content_of(there, there.git("rev-parse", f"{sha}:a.txt")) == b"one\n"

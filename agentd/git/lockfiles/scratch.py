@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from git import Repo
 from git.objects import Blob
 
 from agentd.errors import GitError
 from agentd.git.lockfiles.entry import LockfileUnreadable
 from agentd.git.lockfiles.reading import MAX_BYTES
-from agentd.git.mirror import Mirror
+from agentd.git.mirror import Mirror, opened
 from agentd.git.workspace import Workspace, remove
 
 REGULAR = ("100644", "100755")
@@ -55,7 +54,7 @@ def blob_of(mirror: Mirror, tree: str, path: str) -> str | None:
 
 def content_of(mirror: Mirror, blob: str) -> bytes:
     """A blob's content. Raises LockfileUnreadable when there is more of it than is read."""
-    with Repo(mirror.path) as repo:
+    with opened(mirror) as repo:
         found = Blob(repo, bytes.fromhex(blob))
         if found.size > MAX_BYTES:
             raise LockfileUnreadable(f"it has {found.size} bytes; at most {MAX_BYTES} are read")
