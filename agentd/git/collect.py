@@ -56,8 +56,13 @@ class Reader:
     """runs git where the workspace's tree can be seen; None on the host"""
 
 
+def stash_ref(run_id: str) -> str:
+    """Where the mirror keeps what a run's agent stashed last."""
+    return f"refs/agentd/runs/{run_id}/stash"
+
+
 def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Reader) -> None:
-    """Bring every branch of the workspace into the mirror, so that no commit of the agent is lost."""
+    """Bring every branch of the workspace, and what was stashed last, into the mirror: nothing of the agent is lost."""
     check_untampered(mirror, workspace)
     with mirror.locked():
         mirror.git(
@@ -70,6 +75,8 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
             reader.repository,
             f"+refs/heads/*:refs/agentd/runs/{run_id}/heads/*",
             f"+HEAD:refs/agentd/runs/{run_id}/head",
+            # A pattern, because it may match nothing.
+            f"+refs/stash*:{stash_ref(run_id)}*",
             descriptors=reader.descriptors,
             timeout_seconds=READ_SECONDS,
         )
@@ -197,6 +204,7 @@ def commit(mirror: Mirror, tree: str, parents: Sequence[str], message: str, run_
 def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: str, reader: Reader) -> str | None:
     """Salvage: the ref that the workspace's content is kept on now; None when there was nothing to save.
 
+    Where nothing but a stash differs from the start, its own ref, with which `git stash apply` can do something.
     Works on whatever the agent left; a repository that was tampered with loses its own commits' names, no file.
     """
     commits = f"refs/agentd/runs/{run_id}/heads/"
@@ -206,7 +214,7 @@ def save(mirror: Mirror, workspace: Workspace, task_id: str, run_id: str, why: s
         commits = f"could not be imported: {error}"
     found = snapshot(mirror, workspace, reader)
     if not found.changed:
-        return None
+        return stash_ref(run_id) if resolve(mirror, stash_ref(run_id)) else None
     manifest = Manifest(
         task_id,
         run_id,

@@ -196,6 +196,14 @@ def test_salvage_keeps_the_content(here: Scene) -> None:
     assert mirror.resolve(here.there, "refs/agentd/runs/run/head") is not None
 
 
+def test_what_the_agent_has_stashed_is_kept(here: Scene) -> None:
+    here.act("echo work > a.txt; echo new > new.txt; git stash --quiet --include-untracked")
+    with here.reader() as reader:
+        saved = collect.save(here.there, here.place, TASK, "run", "why", reader)
+    assert saved is not None and here.content(saved)["a.txt"] == "100644 work"
+    assert here.content(f"{saved}^3") == {"new.txt": "100644 new"}
+
+
 def test_a_submodule_stays_empty_and_a_repository_left_inside_is_named(
     source: Path,  # noqa: F811
     there: Mirror,  # noqa: F811
