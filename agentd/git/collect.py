@@ -74,8 +74,8 @@ def keep_commits(mirror: Mirror, workspace: Workspace, run_id: str, reader: Read
             *([f"--upload-pack={reader.upload_pack}"] if reader.upload_pack else []),
             reader.repository,
             f"+refs/heads/*:refs/agentd/runs/{run_id}/heads/*",
-            f"+HEAD:refs/agentd/runs/{run_id}/head",
-            # A pattern, because it may match nothing.
+            # Patterns, because they may match nothing: HEAD can name a branch without a commit.
+            f"+HEAD*:refs/agentd/runs/{run_id}/head*",
             f"+refs/stash*:{stash_ref(run_id)}*",
             descriptors=reader.descriptors,
             timeout_seconds=READ_SECONDS,

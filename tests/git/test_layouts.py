@@ -204,6 +204,13 @@ def test_what_the_agent_has_stashed_is_kept(here: Scene) -> None:
     assert here.content(f"{saved}^3") == {"new.txt": "100644 new"}
 
 
+def test_commits_are_kept_when_the_agent_ends_on_a_branch_without_any(here: Scene) -> None:
+    here.act("git switch -q -c other; echo work > a.txt; git commit -qam own; git switch -q --orphan empty")
+    with here.reader() as reader:
+        collect.keep_commits(here.there, here.place, "run", reader)
+    assert here.content("refs/agentd/runs/run/heads/other")["a.txt"] == "100644 work"
+
+
 def test_a_submodule_stays_empty_and_a_repository_left_inside_is_named(
     source: Path,  # noqa: F811
     there: Mirror,  # noqa: F811
