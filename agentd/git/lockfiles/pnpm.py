@@ -9,7 +9,7 @@ from typing import Any
 from agentd.git.lockfiles import manifests, npm
 from agentd.git.lockfiles.entry import IN_TREE, Entry, LockfileUnreadable, alias
 from agentd.git.lockfiles.manager import Manager
-from agentd.git.lockfiles.reading import Table, hashes, string, table, yaml_table
+from agentd.git.lockfiles.reading import Table, hashes, string, table, tables, yaml_table
 
 NEEDS = ("dependencies", "optionalDependencies", "devDependencies")
 ALWAYS = ("--ignore-scripts", "--ignore-pnpmfile", "--store-dir", "{home}/pnpm")
@@ -59,13 +59,21 @@ def _entry(key: str, package: Table, needs: tuple[str, ...]) -> Entry:
     name = string(package.get("name"), key) or name
     resolution = table(package.get("resolution"), key)
     script = {"true": True, "false": False}.get(string(package.get("requiresBuild"), key))
-    sources = [string(resolution.get("tarball"), key)]
+    sources = [string(resolution.get("tarball"), key), string(resolution.get("url"), key)]
+    integrity = hashes(resolution.get("integrity"), key)
     if resolution.get("repo"):
         sources.append(f"git+{string(resolution['repo'], key)}#{string(resolution.get('commit'), key)}")
     if resolution.get("directory"):
         sources.append(f"{IN_TREE}{string(resolution['directory'], key)}")
-    found = tuple(source for source in sources if source)
-    return Entry(name, version, found, hashes(resolution.get("integrity"), key), script, needs)
+    # A runtime, such as node@runtime:24.4.0, is one archive for each platform.
+    for variant in tables(resolution.get("variants"), key):
+        archive = table(variant.get("resolution"), key)
+        urls = [string(archive.get(field), key) for field in ("tarball", "url")]
+        sources += urls
+        file = " ".join(filter(None, urls)).rpartition("/")[2]
+        integrity |= {f"{file} {each}" for each in hashes(archive.get("integrity"), key)}
+    found = tuple(dict.fromkeys(source for source in sources if source))
+    return Entry(name, version, found, integrity, script, needs)
 
 
 def _needs(package: Table, where: str) -> Iterator[tuple[str, str]]:

@@ -284,3 +284,45 @@ def test_a_patch_of_yarn_is_one_of_the_same_package() -> None:
     for of, sources in {"a@npm%3A1.0.0#./p": (), "evil@npm%3A1.0.0#./p": ("patch:evil@npm%3A1.0.0#./p",)}.items():
         (entry,) = read(text.format(of=of).encode()).values()
         assert entry.sources == sources
+
+
+RUNTIME = """lockfileVersion: '9.0'
+importers:
+  .:
+    devDependencies: {node: {specifier: runtime:24.4.0, version: runtime:24.4.0}}
+packages:
+  node@runtime:24.4.0:
+    hasBin: true
+    resolution:
+      type: variations
+      variants:
+        - resolution: {archive: tarball, bin: bin/node, integrity: sha256-aaa=, type: binary, url: https://nodejs.org/x64.tgz}
+          targets: [{cpu: x64, os: linux}]
+        - resolution: {archive: zip, bin: node.exe, integrity: sha256-bbb=, type: binary, url: https://nodejs.org/win.zip}
+          targets: [{cpu: x64, os: win32}]
+    version: 24.4.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("plain", "bent", "rules"),
+    [
+        ("https://nodejs.org/x64", "https://evil.example/x64", {"a new host"}),
+        ("https://nodejs.org/x64", "https://nodejs.org/other", {"its integrity changed"}),
+        ("sha256-aaa=", "sha256-ccc=", {"its integrity changed"}),
+        ("integrity: sha256-aaa=, ", "", {"its integrity was dropped"}),
+        ("24.4.0", "24.5.0", set()),
+    ],
+)
+def test_a_runtime_of_pnpm_is_its_archives(plain: str, bent: str, rules: set[str]) -> None:
+    made = FORMATS["pnpm"].manager
+    base, side = (Side(made.read(text.encode())) for text in (RUNTIME, RUNTIME.replace(plain, bent)))
+    assert {f.rule for f in judge(made, base, side, base, side)} == rules
+
+
+def test_an_archive_in_the_place_of_a_package_of_the_registry_is_seen() -> None:
+    made = FORMATS["pnpm"].manager
+    text = "lockfileVersion: '9.0'\npackages:\n  old@1.0.0:\n    resolution: {integrity: sha512-a==}\n"
+    bent = text.replace("1.0.0", "1.0.1").replace("{", "{type: binary, url: https://evil.example/x.tgz, ")
+    base, side = (Side(made.read(each.encode())) for each in (text, bent))
+    assert {f.rule for f in judge(made, base, side, base, side)} == {"a new host"}
