@@ -7,8 +7,9 @@ Where the workspace's tree can be seen, and so where git reads it, its layout kn
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from agentd.errors import GitError
 from agentd.git.layouts import LAYOUTS
@@ -130,7 +131,42 @@ class Look:
 
 
 def _add_all(look: Look) -> tuple[list[str], list[str]]:
-    """Bring every file into the index that git takes: (repositories without a commit, what it cannot read)."""
+    """Bring every file into the index that git takes: (repositories without a commit, what it cannot read).
+
+    A submodule keeps its link, unless other files stand in its place, or nothing.
+    """
+    links = _links_of_start(look)
+    if links:  # else git would see nothing of what stands in their places
+        look.git("update-index", "--force-remove", "-z", "--stdin", stdin=_lines(links))
+    empty, refused = _add_files(look)
+    if links:
+        _put_back(look, links)
+    return [name for name in empty if name not in links], refused
+
+
+def _links_of_start(look: Look) -> dict[str, str]:
+    """Path -> commit of each submodule that the workspace began with."""
+    listed = look.mirror.git("ls-tree", "-r", "-z", "--full-tree", look.workspace.start_sha).split("\0")
+    entries = (entry.partition("\t") for entry in listed if entry.startswith(GITLINK))
+    return {path: about.split(" ")[2] for about, _, path in entries}
+
+
+def _put_back(look: Look, links: dict[str, str]) -> None:
+    """The links of submodules whose folders are there without files, or are repositories again."""
+    listed = [entry.partition("\t") for entry in look.git("ls-files", "--stage", "-z").split("\0") if entry]
+    found = {path: about.split(" ")[0] for about, _, path in listed}
+    folders = {str(folder) for path in found for folder in PurePosixPath(path).parents}
+    kept = [link for link in links if link not in folders and found.get(link, GITLINK) == GITLINK]
+    look.git("update-index", "-z", "--index-info", stdin=_lines(f"{GITLINK} {links[link]}\t{link}" for link in kept))
+    # Takes out those whose folder is gone; of a repository it would take the commit.
+    look.git("update-index", "--remove", "-z", "--stdin", stdin=_lines(link for link in kept if link not in found))
+
+
+def _lines(texts: Iterable[str]) -> bytes:
+    return "".join(f"{text}\0" for text in texts).encode(errors="surrogateescape")
+
+
+def _add_files(look: Look) -> tuple[list[str], list[str]]:
     closed: list[str] = []
     try:
         _add(look, "--all")

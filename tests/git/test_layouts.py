@@ -228,6 +228,39 @@ def test_a_submodule_stays_empty_and_a_repository_left_inside_is_named(
         assert (found.nested, found.changed) == (("inner",), ())
 
 
+@pytest.mark.parametrize(
+    ("script", "changed", "left"),
+    [
+        ("echo x > sub/f", {"sub", "sub/f"}, {"sub/f"}),
+        ("git rm -q --cached sub; echo x > sub/f; git add .; git commit -qm own", {"sub", "sub/f"}, {"sub/f"}),
+        ("rmdir sub; ln -s a.txt sub", {"sub"}, {"sub"}),
+        ("git rm -q sub", {"sub"}, set()),
+        ("git init -q sub", set(), {"sub"}),
+        ("echo x > other", {"other"}, {"sub", "other"}),
+    ],
+    ids=["files", "files, committed", "a link", "nothing", "a repository without commits", "an empty folder"],
+)
+def test_what_stands_in_the_place_of_a_submodule_is_collected(
+    source: Path,  # noqa: F811
+    there: Mirror,  # noqa: F811
+    tmp_path: Path,
+    script: str,
+    changed: set[str],
+    left: set[str],
+) -> None:
+    git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD', cwd=source)},sub", cwd=source)
+    git("commit", "--quiet", "--message", "link", cwd=source, environment=AUTHOR.environment())
+    git("push", "--quiet", "origin", "HEAD:refs/heads/main", cwd=source)
+    for layout in LAYOUTS:
+        here = scene(there, tmp_path, layout, layout)
+        here.act(script)
+        for _ in range(2):
+            found = here.snapshot()
+            names = set(there.git("ls-tree", "-r", "--name-only", found.tree).splitlines())
+            assert (set(found.changed), names - {".gitignore", "a.txt"}, found.is_whole) == (changed, left, True)
+        assert here.tracked() == found.tree
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_git_does_not_take_is_named_and_all_else_is_kept(
     there: Mirror,  # noqa: F811
