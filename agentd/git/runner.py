@@ -42,6 +42,11 @@ _OPTIONS = (
     "gc.auto=0",
     "maintenance.auto=false",
     "fetch.fsckObjects=true",
+    # Harmless, and in the history of many an old repository, which nobody can mend any more.
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+    "fetch.fsck.badTimezone=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.missingSpaceBeforeEmail=ignore",
     "protocol.version=2",
     "advice.detachedHead=false",
     "init.defaultBranch=main",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,44 @@ def test_commits_are_read_where_a_users_settings_forbid_bare_repositories(
     assert mirror.is_ancestor(there, sha, sha)
     assert mirror.message_of(there, sha).strip() == "change"
     assert content_of(there, there.git("rev-parse", f"{sha}:a.txt")) == b"one\n"
+
+
+def planted(repository: Path, kind: str, content: bytes) -> str:
+    """An object as git would not write it today."""
+    raw = f"{kind} {len(content)}\0".encode() + content
+    sha = hashlib.sha1(raw).hexdigest()
+    place = repository / "objects" / sha[:2] / sha[2:]
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(zlib.compress(raw))
+    return sha
+
+
+@pytest.mark.parametrize("who", ["a <a@b> 1300000000 +051800", "a<a@b> 1300000000 +0500", "a <a@b>1300000000 +0500"])
+@pytest.mark.parametrize("mode", ["40000", "040000"])
+def test_the_oddities_of_an_old_history_keep_nobody_from_fetching_it(
+    source: Path,  # noqa: F811
+    there: Mirror,  # noqa: F811
+    tmp_path: Path,
+    who: str,
+    mode: str,
+) -> None:
+    remote = source.parent / "remote.git"
+    folder = bytes.fromhex(git("rev-parse", "main^{tree}", git_dir=remote))
+    tree = planted(remote, "tree", f"{mode} d\0".encode() + folder)
+    old = planted(remote, "commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\nold\n".encode())
+    git("update-ref", "refs/heads/main", old, git_dir=remote)
+    git("fetch", "--quiet", "origin", cwd=source, options=("fetch.fsckObjects=false",))
+    git("reset", "--quiet", "--hard", "origin/main", cwd=source)
+    newest = commit(source, {"d/a.txt": "two\n"})
+    assert mirror.fetch(there) == newest
+    here = scene(there, tmp_path, "clone")
+    here.act("echo three > d/a.txt; git commit -qam own")
+    assert here.snapshot().changed == ("d/a.txt",)
+    with here.reader() as reader:
+        collect.keep_commits(there, here.place, "run", reader)
+
+
+def test_what_is_more_than_odd_is_not_fetched(source: Path, there: Mirror) -> None:  # noqa: F811
+    commit(source, {".gitmodules": '[submodule "../x"]\n\tpath = x\n\turl = ./x\n'})
+    with pytest.raises(GitError, match="gitmodulesName"):
+        mirror.fetch(there)
