@@ -31,7 +31,7 @@ def read(content: bytes) -> dict[str, Entry]:
             sources: tuple[str, ...] = (f"{IN_TREE}{place}",)
         elif package.get("link") is True:
             sources = (f"{IN_TREE}{source}",)
-        elif package.get("inBundle") is True:
+        elif package.get("inBundle") is True and not source:  # what the project itself bundles is fetched as all else
             sources = (BUNDLED,)
         else:
             sources = (source,) if source else ()

@@ -326,3 +326,17 @@ def test_an_archive_in_the_place_of_a_package_of_the_registry_is_seen() -> None:
     bent = text.replace("1.0.0", "1.0.1").replace("{", "{type: binary, url: https://evil.example/x.tgz, ")
     base, side = (Side(made.read(each.encode())) for each in (text, bent))
     assert {f.rule for f in judge(made, base, side, base, side)} == {"a new host"}
+
+
+def test_what_a_project_of_npm_bundles_comes_from_a_registry_and_what_a_package_bundles_with_that() -> None:
+    made = FORMATS["npm"].manager
+    text = """{"packages": {
+      "node_modules/a": {"version": "1.0.0", "integrity": "x", "inBundle": true,
+        "resolved": "https://registry.npmjs.org/a/-/a-1.0.0.tgz"},
+      "node_modules/a/node_modules/b": {"version": "1.0.0", "inBundle": true}}}"""
+    base, moved, bent = (
+        Side(made.read(each.encode()))
+        for each in (text, text.replace("1.0.0", "1.0.1"), text.replace("1.0.0", "1.0.1").replace("npmjs", "evil"))
+    )
+    assert judge(made, base, moved, base, moved) == ()
+    assert {f.rule for f in judge(made, base, bent, base, bent)} == {"a new host"}
