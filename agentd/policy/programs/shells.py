@@ -28,8 +28,8 @@ def check(call: Call, rules: CommandRules) -> list[tuple[str, Literal["bash", "p
         letters = set(option[1:])
         if option.startswith("--") or not letters or not letters <= _LETTERS | {"c", "o", "l"}:
             raise Refused(f"{call.name} {option}: this option is not allowed; give a text with -c, or a script file")
-        if "o" in letters:
-            words = words[1:]
+        # Each takes a word of its own: `-oo errexit pipefail`.
+        words = words[option.count("o") :]
         text_follows = text_follows or "c" in letters
     if text_follows:
         if not words or not words[0].is_static:
