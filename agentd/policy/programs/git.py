@@ -8,6 +8,7 @@ from agentd.policy.allowlist import CommandRules
 from agentd.policy.paths import check_inside
 from agentd.policy.programs.git_tables import (
     ANYWHERE,
+    BEFORE_FIRST,
     EDITORS,
     HARMLESS,
     LETTERS,
@@ -22,6 +23,7 @@ from agentd.policy.programs.git_tables import (
 from agentd.policy.script import Call, Refused, Word
 
 _READING = frozenset(["--get", "--get-all", "--get-regexp", "--list", "-l"])
+_ADDRESS = re.compile(r"[a-z]+://|[\w.-]+@[\w.-]+:")
 _GLOBAL = frozenset(["--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs", "--no-replace-objects"])
 
 
@@ -40,7 +42,8 @@ def check(call: Call, rules: CommandRules) -> None:
     for option in options:
         if option.startswith("-"):
             _check_option(subcommand, option, rules)
-    if subcommand in ONLY_FIRST and (texts[:1] or [""])[0] not in ONLY_FIRST[subcommand]:
+    first = next((text for text in texts if text not in BEFORE_FIRST.get(subcommand, ())), "")
+    if subcommand in ONLY_FIRST and first not in ONLY_FIRST[subcommand]:
         allowed = ", ".join(each or "nothing" for each in sorted(ONLY_FIRST[subcommand]))
         raise Refused(f"git {subcommand} may be followed by: {allowed}")
     if subcommand in REMOTE and any("::" in text or text.startswith(("ext:", "fd:")) for text in texts):
@@ -51,10 +54,15 @@ def check(call: Call, rules: CommandRules) -> None:
         raise Refused(f"git {subcommand} would open an editor; give the message with -m, or --no-edit")
     if subcommand in ("clone", "init", "mv"):
         for word in rest:
-            if not word.text.startswith("-") and "://" not in word.text and "@" not in word.text:
+            if not word.text.startswith("-") and not _is_address(word):
                 check_inside(word, rules, f"git {subcommand}")
     if any("%G" in option for option in options):
         raise Refused("git: %G runs gpg; leave it away")
+
+
+def _is_address(word: Word) -> bool:
+    """Whether it names a repository elsewhere. The folder of a clone may look like one, but then it lies inside."""
+    return word.is_static and _ADDRESS.match(word.text) is not None and ".." not in word.text.split("/")
 
 
 def _after_global_options(words: list[Word], rules: CommandRules) -> list[Word]:

@@ -58,13 +58,18 @@ ONLY_FIRST = {
     "bisect": frozenset(["start", "good", "bad", "old", "new", "skip", "reset", "log"]),
     "notes": frozenset(["", "list", "show", "add", "append"]),
     "reflog": frozenset(["", "show", "exists"]),
-    "remote": frozenset(["", "-v", "--verbose", "show", "get-url"]),
+    "remote": frozenset(["", "show", "get-url"]),
     "submodule": frozenset(["", "status", "summary"]),
     "worktree": frozenset(["list"]),
-    "symbolic-ref": frozenset(["HEAD", "--short", "-q"]),
+    "symbolic-ref": frozenset(["HEAD"]),
     "sparse-checkout": frozenset(["list"]),
 }
 """What may follow these subcommands; the rest runs commands or changes what belongs to the supervisor."""
+BEFORE_FIRST = {
+    "remote": frozenset(["-v", "--verbose"]),
+    "symbolic-ref": frozenset(["--short", "-q"]),
+}
+"""Options that may stand before it."""
 
 REMOTE = frozenset(["clone", "fetch", "pull", "push", "ls-remote", "remote", "submodule", "archive"])
 MESSAGES = frozenset(["commit", "tag", "merge", "stash", "notes"])
