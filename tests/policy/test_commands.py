@@ -87,6 +87,7 @@ ALSO_REFUSED = [
     *("git fetch --upload-pa=./e", "git rebase -x 'curl x'", "git rebase --exe 'curl x'", "git grep -O ls"),
     *("git -p log", "git clone -u ./e . x", "git commit -S -m x", "git merge -s evil", "git difftool"),
     *("git remote -v set-url origin x", "git symbolic-ref -q refs/heads/a refs/heads/b", "git submodule foreach ls"),
+    "POSIXLY_CORRECT=1 mkdir x -a/../../y",
     *("git clone . ../x@y", "git init ../x@y", 'git init "x@$y"', "git clone . a@b:/../../x"),
     "git clone . a://../../x",
     *("git log --ext-diff", "git log --format=%G?", "git bisect run ls"),
@@ -190,7 +191,7 @@ def test_launchers_and_tools_are_bound_even_when_they_are_listed() -> None:
         *("xargs --process-slot-var=LD_LIBRARY_PATH ls", "xargs -0 -- curl", "timeout --kill-after ls curl 5"),
         *("nice --adjustment ls curl", "stdbuf --output ls curl"),
         *("xargs gawk 'BEGIN{system(\"id\")}'", "xargs mawk x", "xargs python x.py", "xargs pnpx x", "xargs chmod 777"),
-        *("make -{f,x=y} z", "make --{file,x}=*", "sort --o{utput=f,x} a"),
+        *("make -{f,x=y} z", "make --{file,x}=*", "sort --o{utput=f,x} a", "sort --o=../x a", "sort --o ../x a"),
         *('x=te; find . "-dele$x"', "find . -d{elete,epth}", 'x=put=y; sort "--out$x" f'),
     ]
     assert verdicts(allowed, rules) == ["allow"] * len(allowed)

@@ -26,7 +26,7 @@ def check(call: Call, rules: CommandRules) -> None:
         raise Refused(f"{call.name}: the option '{unknown}' is not known before it runs; write it out")
     for word in words:
         option = word.split("=")[0]
-        long = any(len(option) > 3 and name.startswith(option) for name in _LONG.get(call.name, ()))
+        long = any(len(option) > 2 and name.startswith(option) for name in _LONG.get(call.name, ()))
         if long or (call.name == "find" and _FIND.match(word)):
             raise Refused(f"{call.name} {option} runs or writes something; leave it away")
         if call.name in ("tar", "sort") and re.fullmatch(r"-?[A-Za-z]*[IFo][A-Za-z]*.*", word) and word.startswith("-"):
