@@ -89,13 +89,14 @@ def _rate_limit(info: Object) -> list[AgentEvent]:
 
 
 def _result(line: Object, transcript: Transcript) -> list[AgentEvent]:
-    events: list[AgentEvent] = [_usage(line["usage"], _cost_usd(line))] if line.get("usage") else []
+    events: list[AgentEvent] = []
     if not transcript.denials:
         # Earlier versions told of denials only here.
         for denial in line.get("permission_denials") or ():
             events.append(Denied(denial.get("tool_use_id") or "", f"{denial.get('tool_name')} is not allowed"))
-    events.append(_end(line, transcript))
-    return events
+    end = _end(line, transcript)
+    # Usage tells of a call that worked: before the error it would end the tries of one that was repeated in vain.
+    return [*events, end, *_used(line)] if isinstance(end, Error) else [*events, *_used(line), end]
 
 
 def _end(line: Object, transcript: Transcript) -> Final | Error:
@@ -114,22 +115,36 @@ def _end(line: Object, transcript: Transcript) -> Final | Error:
     return from_text(said, Error("failed", f"ended with {subtype}", retryable=True))
 
 
-def _cost_usd(line: Object) -> float | None:
-    """What this run cost: in a resumed session the total counts the earlier runs too."""
+def _used(line: Object) -> list[Usage]:
+    """What was used since the last result: a run has several when work in the background outlives its turn.
+
+    `usage` leaves the subagents out, and the totals count the earlier runs of a resumed session; earlier versions tell
+    nothing else.
+    """
     since = line.get("model_usage_since_last_result")
     if isinstance(since, dict):
-        return usd(sum(model.get("costUSD") or 0 for model in since.values()))
-    return usd(line.get("total_cost_usd"))
-
-
-def _usage(usage: Any, cost_usd: float | None) -> Usage:
-    """Claude counts what it read from and wrote to the cache apart from the other input."""
+        return [_of_model(model) for model in since.values()]
+    usage = line.get("usage") or {}
     cached = number(usage.get("cache_read_input_tokens"))
-    return Usage(
+    used = Usage(
         number(usage.get("input_tokens")) + cached + number(usage.get("cache_creation_input_tokens")),
         number(usage.get("output_tokens")),
         cached,
         number((usage.get("output_tokens_details") or {}).get("thinking_tokens")),
-        cost_usd,
+        usd(line.get("total_cost_usd")),
         "total",
+    )
+    # An error outside of a turn comes with zeros.
+    return [used] if used.input_tokens or used.output_tokens else []
+
+
+def _of_model(used: Any) -> Usage:
+    """Claude counts what it read from and wrote to the cache apart from the other input."""
+    cached = number(used.get("cacheReadInputTokens"))
+    return Usage(
+        number(used.get("inputTokens")) + cached + number(used.get("cacheCreationInputTokens")),
+        number(used.get("outputTokens")),
+        cached,
+        number(used.get("thinkingTokens")),
+        usd(used.get("costUSD")),
     )

@@ -14,6 +14,7 @@ from agentd.agents import ADAPTERS, AgentEvent, EventParser, Outcome, adapter_of
 from agentd.agents.events import (
     MOST_TOKENS,
     Denied,
+    Error,
     Final,
     Raw,
     Retry,
@@ -140,6 +141,27 @@ def test_claude_shows_its_thoughts_and_its_cost() -> None:
 def test_claude_counts_only_its_own_cost_in_a_resumed_session() -> None:
     _, outcome = replay("claude-resume.jsonl")
     assert outcome.usage.cost_usd == pytest.approx(0.0003)
+
+
+def _model_used(tokens: int, usd: float) -> dict[str, Any]:
+    return {"inputTokens": tokens, "outputTokens": 1, "cacheReadInputTokens": 2, "thinkingTokens": 1, "costUSD": usd}
+
+
+def test_claude_counts_its_subagents_and_every_result_of_a_run() -> None:
+    parser = ADAPTERS["claude"].parser()
+    main = {"input_tokens": 10, "output_tokens": 1}
+    first = {"sonnet": _model_used(8, 0.5), "haiku": _model_used(100, 0.25)}
+    for since in (first, {"haiku": _model_used(50, 0.125)}, None):
+        told = {"model_usage_since_last_result": since, "usage": main} if since else {"usage": {"input_tokens": 0}}
+        parser.feed(json.dumps({"type": "result", "subtype": "success", "result": "ok", **told}).encode())
+    assert parser.close(0, "").usage == Usage(164, 3, 6, 3, 0.875, "total")
+
+
+@pytest.mark.parametrize("name", ["claude-401.jsonl", "claude-429.jsonl"])
+def test_claude_tells_no_usage_between_tries_in_vain_and_their_error(name: str) -> None:
+    events, _ = replay(name, 1)
+    last_try = max(at for at, event in enumerate(events) if isinstance(event, Retry))
+    assert [type(event) for event in events[last_try + 1 :] if isinstance(event, (Usage, Error))][:1] == [Error]
 
 
 def test_claude_names_what_was_denied() -> None:

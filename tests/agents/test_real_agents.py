@@ -94,6 +94,15 @@ def test_claude_is_refused_what_the_allow_list_does_not_name(rig: Rig) -> None:
     assert not (rig.workspace / "no").exists()
 
 
+@of("claude")
+def test_claude_counts_a_subagent_that_works_beside_it(rig: Rig) -> None:
+    task = {"description": "d", "prompt": "say hi", "subagent_type": "general-purpose"}
+    script = [{"call": {"name": "Agent", "input": task}}, *({"text": "said"} for _ in range(5))]
+    _, outcome = rig.run(script)
+    assert outcome.kind == "success"
+    assert outcome.usage.input_tokens == 100 * len(rig.requests()) > 200
+
+
 @of("opencode")
 def test_opencode_writes_nothing_outside_and_fetches_nothing(rig: Rig) -> None:
     outside = rig.folder / "outside.txt"
