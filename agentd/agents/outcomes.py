@@ -19,34 +19,38 @@ _AUTH = re.compile(
     r"|missing environment variable|no api key",
     re.IGNORECASE,
 )
+_USED_UP_WORDS = (
+    r"credit balance|out of (?:usage |your )?credits|insufficient[ _]quota|exceeded your current quota"
+    r"|specified API usage limits|key limit exceeded|(?:spend|spending) (?:cap|limit)"
+    # A passing limit of OpenAI's ends with the address of its page about billing.
+    r"|(?<!/)billing"
+)
+_USED_UP = re.compile(_USED_UP_WORDS, re.IGNORECASE)
 _QUOTA = re.compile(
-    r"usage limit|rate[ _-]?limit|ratelimit|too many requests|insufficient[ _]quota|exceeded your current quota"
-    r"|credit balance|billing",
+    r"usage limit|rate[ _-]?limit|ratelimit|too many requests|hit your [\w' ]{1,30} limit\b|" + _USED_UP_WORDS,
     re.IGNORECASE,
 )
-_USED_UP = re.compile(r"credit balance|insufficient[ _]quota|exceeded your current quota|billing", re.IGNORECASE)
 _CONNECTION = re.compile(
     r"connection|disconnected|stream (?:closed|ended|error)|timed? ?out|TimeoutError|overloaded|unavailable|ECONN"
     r"|socket|fetch failed|JSON parsing failed|internal server error|internal error|malformed response"
-    r"|high demand|^API Error",
+    r"|high demand|at capacity|^API Error",
     re.IGNORECASE,
 )
 _RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})")
-_WAIT = re.compile(
-    r"(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|s|seconds?|m|min(?:utes?)?|h(?:ours?)?)\b", re.I
-)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_REGAIN = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC", re.IGNORECASE)
+_LENGTH = r"(\d+(?:\.\d+)?) ?(ms|s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:ours?)?|d(?:ays?)?)(?![a-z])"
+_WAIT = re.compile(rf"(?:retry|try again) (?:after|in) ((?:{_LENGTH}(?:,? )?(?:and )?)+)", re.IGNORECASE)
+"""One length or several: OpenAI's `1m12.5s`."""
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def from_status(status: int, message: str) -> Error:
     """The error that an HTTP status of the model's service means."""
     text = short(message) or f"the model's service answered {status}"
-    if status in (401, 403):
+    if status == 401 or (status == 403 and not _USED_UP.search(text)):
         return Error("auth_error", text)
-    if status == 402 or _USED_UP.search(text):
-        return Error("quota", text)
-    if status == 429:
-        return Error("quota", text, retryable=True, retry_after_seconds=_wait(text), retry_at=_reset(text))
+    if status in (402, 429) or _USED_UP.search(text):
+        return _quota(text, lasting=status == 402)
     return Error("api_error", text, retryable=status >= 500 or status in (408, 409, 425))
 
 
@@ -59,7 +63,7 @@ def from_text(message: str, otherwise: Error) -> Error:
     if _AUTH.search(text):
         return Error("auth_error", text)
     if _QUOTA.search(text):
-        return Error("quota", text, not _USED_UP.search(text), _wait(text), _reset(text))
+        return _quota(text)
     if _CONNECTION.search(text):
         return Error("api_error", text, retryable=True)
     return Error(otherwise.kind, text or otherwise.message, otherwise.retryable)
@@ -93,14 +97,26 @@ def at_epoch(seconds: float) -> datetime | None:
         return None
 
 
+def _quota(text: str, lasting: bool = False) -> Error:
+    """A quota that says when it is there again passes, whatever else it says."""
+    seconds, moment = _wait(text), _reset(text)
+    passes = seconds is not None or moment is not None or not (lasting or _USED_UP.search(text))
+    return Error("quota", text, passes, seconds, moment)
+
+
 def _reset(text: str) -> datetime | None:
-    found = _RESET_EPOCH.search(text)
-    return at_epoch(int(found[1])) if found else None
+    if found := _RESET_EPOCH.search(text):
+        return at_epoch(int(found[1]))
+    found = _REGAIN.search(text)
+    try:
+        return datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00") if found else None
+    except ValueError:
+        return None
 
 
 def _wait(text: str) -> float | None:
     found = _WAIT.search(text)
     if not found:
         return None
-    unit = found[2].lower()
-    return float(found[1]) * _UNIT_SECONDS["ms" if unit == "ms" else unit[0]]
+    lengths = [(float(number), unit.lower()) for number, unit in re.findall(_LENGTH, found[1], re.IGNORECASE)]
+    return sum(number * _UNIT_SECONDS["ms" if unit == "ms" else unit[0]] for number, unit in lengths)

@@ -156,5 +156,52 @@ def test_a_wait_in_words_is_read() -> None:
     assert from_text("rate limit: try again in 250ms", otherwise).retry_after_seconds == 0.25
 
 
+def test_a_wait_of_several_lengths_is_added_up() -> None:
+    otherwise = Error("failed", "?")
+    for said, seconds in (("1m12.5s", 72.5), ("1h30m", 5400), ("3 days 4 hours 5 minutes.", 273_900), ("6m0s.", 360)):
+        assert from_text(f"rate limit: Please try again in {said}", otherwise).retry_after_seconds == seconds
+    assert from_text("rate limit: try again in 5 moments", otherwise).retry_after_seconds is None
+
+
+OPENAI = (
+    "Rate limit reached for gpt-5 on tokens per min (TPM): Limit 10000, Used 9000. Please try again in 6s. Visit {0}"
+)
+OPENAI_PAGE = "https://platform.openai.com/account/billing to add a payment method."
+GEMINI = "You exceeded your current quota, please check your plan and billing details. Please retry in 34.5s."
+SPENT = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "retryable"),
+    [
+        # Codex 0.169
+        ("Your workspace is out of credits. Add credits to continue.", "quota", False),
+        ("You hit your spend cap set in your workspace. Increase your spend cap to continue.", "quota", False),
+        ("You've hit your usage limit. Try again at 3:05 PM.", "quota", True),
+        ("Selected model is at capacity. Please try a different model.", "api_error", True),
+        # Claude Code 2.1
+        ("You've hit your session limit · resets 3pm (Europe/Berlin)", "quota", True),
+        ("You've hit your Opus limit · resets Dec 3, 9am (UTC)", "quota", True),
+        ("You've hit your monthly spend limit.", "quota", False),
+        ("You're out of usage credits · resets Dec 1", "quota", False),
+        # Services
+        (OPENAI.format(OPENAI_PAGE), "quota", True),
+        ("API Error: 429 " + OPENAI.format(OPENAI_PAGE), "quota", True),
+        ("API Error: 429 " + GEMINI, "quota", True),
+        ("API Error: 400 " + SPENT, "quota", True),
+        ("API Error: 403 Key limit exceeded (daily limit)", "quota", False),
+        ("API Error: 403 Forbidden", "auth_error", False),
+    ],
+)
+def test_what_agents_and_services_say_of_limits(message: str, kind: str, retryable: bool) -> None:
+    error = from_text(message, Error("failed", "?"))
+    assert (error.kind, error.retryable) == (kind, retryable)
+
+
+def test_the_day_on_which_a_spent_limit_opens_again_is_read() -> None:
+    assert from_status(400, SPENT).retry_at == datetime(2026, 12, 1, tzinfo=UTC)
+    assert from_status(400, SPENT.replace("12-01", "13-01")).retry_at is None
+
+
 def test_a_message_stays_short() -> None:
     assert len(outcome_of("claude", [result(result="x" * 10**6)], 1).message) < 3_000
