@@ -12,7 +12,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _THREAD = re.compile(r"(?:^|\| )Thread: ([0-9a-zA-Z-]{8,})\s*$")
 _TOOL = re.compile(r"Calling tool: (\w+)\s*$")
 _DENIED = re.compile(r"Shell command rejected: (.*)")
-_COMPLETED = re.compile(r"^\S{1,3} Task completed\s*$")
+_COMPLETED = re.compile(r"^(?:✓|\[OK\]) Task completed\s*$")
+"""Models like to say it too, with other signs."""
 _ERROR = re.compile(r"^(?:Agent error|Unexpected error|Error)(?: \((?P<type>\w+)\))?: (?P<text>.*)")
 
 _CHATTER = re.compile(r"^(?:Running task non-interactively|Starting LangGraph server|\S{1,3} Server ready)")

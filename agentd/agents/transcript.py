@@ -43,6 +43,8 @@ class Transcript:
     """All it said since it last did something: of an agent that writes plain text, its last word has many lines."""
     ended: Final | Error | None = None
     """The last word so far: an agent may report an error and go on."""
+    went_on: bool = False
+    """Whether it has used a tool since: what was held for its last word was that of a turn, or of a compaction."""
     retry: Retry | None = None
     """The last model call that had to be repeated, if nothing has come since."""
     denials: int = 0
@@ -61,12 +63,13 @@ class Transcript:
             case Denied():
                 self.denials += 1
             case Final() | Error():
-                self.ended = event
+                self.ended, self.went_on = event, False
             case Text(text=text):
                 self.last_text = text
                 self.said.append(text)
             case ToolCall():
                 self.said.clear()
+                self.went_on = True
         if not isinstance(event, Raw):
             self.retry = None
 
@@ -119,8 +122,13 @@ def json_lines(read: Callable[[Object, Transcript], list[AgentEvent] | None]) ->
 
 
 def judge_events(transcript: Transcript, exit_status: int, stderr_tail: str) -> Outcome:
-    """The usual judgement: the last Final or Error decides, whatever the exit status; without one the run failed."""
+    """The usual judgement: the last Final or Error decides, whatever the exit status; without one the run failed.
+
+    A Final after which the agent went on, and then broke off, is none.
+    """
     ended = transcript.ended
+    if isinstance(ended, Final) and transcript.went_on and exit_status != 0:
+        ended = None
     if isinstance(ended, Final):
         note = "" if exit_status == 0 else f"exit status {exit_status} after its final answer"
         return ends(transcript, Error("success", note))

@@ -113,6 +113,28 @@ def test_codex_goes_on_after_its_sandbox_failed_every_command_and_exits_with_0()
     assert (outcome.kind, outcome.message) == ("failed", SANDBOX_BROKEN.message)
 
 
+def opencode(kind: str, **part: Any) -> bytes:
+    return json.dumps({"type": kind, "sessionID": "ses_1", "part": part}).encode()
+
+
+@pytest.mark.parametrize(("exit_status", "kind"), [(0, "success"), (1, "failed"), (-9, "failed"), (143, "cancelled")])
+def test_an_agent_that_breaks_off_after_a_compaction_has_not_ended(exit_status: int, kind: str) -> None:
+    tool = {"tool": "bash", "callID": "c", "state": {"status": "completed", "input": {}, "output": ""}}
+    compacted = [opencode("text", text="## Goal"), opencode("step_finish", reason="stop", tokens={})]
+    assert outcome_of("opencode", [*compacted, opencode("tool_use", **tool)], exit_status).kind == kind
+    ended = [opencode("tool_use", **tool), *compacted]
+    assert outcome_of("opencode", ended, exit_status).kind == "success"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("✅ Task completed", "failed"), ("## Task completed", "failed"), ("✓ Task completed", "success")],
+)
+def test_a_model_that_calls_its_task_completed_has_not_ended(said: str, kind: str) -> None:
+    lines = [said.encode(), "🔧 Calling tool: execute".encode(), b"Agent error: ValueError: x"]
+    assert outcome_of("deepagents", lines, 1).kind == kind
+
+
 def test_deepagents_dying_of_a_timeout_under_load_may_be_tried_again() -> None:
     outcome = outcome_of("deepagents", ["✓ Server ready".encode(), b"Agent error: TimeoutError: "], 1)
     assert (outcome.kind, outcome.retryable) == ("api_error", True)
