@@ -19,9 +19,7 @@ def check_inside(word: Word, rules: CommandRules, command: str) -> None:
     if word.dynamic:
         raise Refused(f"{command}: the path '{word}' is not known before it runs; write it out")
     parts = word.text.split("/")
-    if word.pattern and (
-        word.text.startswith(("~", "/")) or any(part.startswith(".") or set(part) & set("{}") for part in parts)
-    ):
+    if word.pattern and (word.text.startswith(("~", "/")) or any(_may_reach_outside(part) for part in parts)):
         raise Refused(f"{command}: the pattern '{word}' may reach outside the workspace; name the paths")
     path = posixpath.normpath(posixpath.join(rules.workspace, word.text))
     root = posixpath.normpath(rules.workspace)
@@ -30,6 +28,11 @@ def check_inside(word: Word, rules: CommandRules, command: str) -> None:
         raise Refused(f"{command}: '{word}' is outside the workspace; only paths inside it and /tmp may be written")
     if any(part.lower() == ".git" for part in (*parts, *path.split("/"))):
         raise Refused(f"{command}: '{word}' is git's own; use git commands instead")
+
+
+def _may_reach_outside(part: str) -> bool:
+    """Whether this part of a pattern may become another folder's, or a hidden name that is not written out."""
+    return part == ".." or bool(set(part) & set("{}")) or (part.startswith(".") and bool(set(part) & set("*?[")))
 
 
 def check_redirect(redirect: Redirect, rules: CommandRules) -> None:

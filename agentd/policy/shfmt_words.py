@@ -60,7 +60,7 @@ def _part(part: Node, text: _Text, statements: Statements, *, first: bool) -> No
         for each in part.get("Parts") or ():
             _quoted(each, text, statements, r'[$`"\\]')
     else:
-        text.splits = True
+        text.splits = text.splits or not _is_number(part)
         _expansion(part, text, statements)
 
 
@@ -74,7 +74,8 @@ def _quoted(part: Node, text: _Text, statements: Statements, escapable: str) -> 
 def _unquoted(value: str, text: _Text, *, first: bool) -> None:
     if first and value.startswith("~"):
         text.pattern = True
-    plain = re.sub(r"\\.", "", value, flags=re.DOTALL)
+    # `{}` alone is a word of its own to every shell.
+    plain = re.sub(r"\\.", "", value, flags=re.DOTALL).replace("{}", "")
     # Braces may be spread over several parts of a word, so one alone is enough.
     if any(character in plain for character in "*?[{}") or "=~" in plain or ":~" in plain:
         text.pattern = True
@@ -115,6 +116,11 @@ def _parameter(part: Node, statements: Statements) -> None:
             raise Refused(f"${{{name}{operation['Op']}...}} may run or change something; use ${{{name}:-default}}")
         if operation.get("Word"):
             read_word(operation["Word"], statements)
+
+
+def _is_number(part: Node) -> bool:
+    """Whether it is `$?`, `$#` or `$$`: one word always, of digits."""
+    return part["Type"] == "ParamExp" and part["Param"]["Value"] in ("?", "#", "$") and not part.get("Exp")
 
 
 def _is_list(parts: list[Node]) -> bool:

@@ -11,6 +11,7 @@ from agentd.policy.programs.git_tables import (
     BEFORE_FIRST,
     EDITORS,
     HARMLESS,
+    HARMLESS_FOR,
     LETTERS,
     MESSAGES,
     ONLY_FIRST,
@@ -105,9 +106,10 @@ def _check_expansions(subcommand: str, words: list[Word]) -> None:
 def _check_option(subcommand: str, option: str, rules: CommandRules) -> None:
     name, _, value = option.partition("=")
     if option.startswith("--"):
+        harmless = HARMLESS | HARMLESS_FOR.get(subcommand, frozenset())
         for banned in ANYWHERE:
             # git completes abbreviations of long options.
-            if len(name) > 2 and banned.startswith(name) and name not in HARMLESS:
+            if len(name) > 2 and banned.startswith(name) and option not in harmless and name not in HARMLESS:
                 raise Refused(f"git {subcommand} {name}: this option runs a program or leaves the repository")
         if len(name) > 2 and "--output".startswith(name):
             if not value:

@@ -17,6 +17,13 @@ SUBCOMMANDS = frozenset(_NAMES.split())
 
 HARMLESS = frozenset(["--local", "--filter", "--text", "--exclude", "--no-edit"])
 """Options of their own that begin like one of ANYWHERE."""
+HARMLESS_FOR = {
+    **dict.fromkeys(("log", "show", "diff", "stash"), frozenset(["--patch"])),
+    "rev-parse": frozenset(["--verify", "--git-dir"]),
+    "show-ref": frozenset(["--verify"]),
+    "ls-files": frozenset(["--directory"]),
+}
+"""The same for some subcommands, which only print then."""
 
 ANYWHERE = (
     *("--upload-pack", "--receive-pack", "--exec", "--exec-path", "--ext-diff", "--textconv", "--filters"),
