@@ -12,7 +12,7 @@ import pytest
 
 from agentd.agents import ADAPTERS, AgentEvent, Outcome
 from agentd.agents.driving import SOURCES
-from agentd.agents.events import Denied, Usage
+from agentd.agents.events import Denied, Final, ToolResult, Usage
 
 SERVER = Path(__file__).with_name("fake_app_server.py")
 HOOK = """
@@ -120,3 +120,23 @@ def test_tokens_of_earlier_turns_are_not_counted(tmp_path: Path) -> None:
     events, outcome, _ = run(tmp_path, used("an earlier one"), used("u1"), used("u1"))
     assert [event for event in events if isinstance(event, Usage)] == [Usage(7, 3), Usage(7, 3)]
     assert outcome.usage.input_tokens == 14
+
+
+def test_the_end_of_a_subagent_is_not_that_of_the_run(tmp_path: Path) -> None:
+    def of(thread: str, method: str, **params: Any) -> dict[str, Any]:
+        return {"method": method, "params": {"threadId": thread, **params}}
+
+    used = {"turnId": "u2", "tokenUsage": {"last": {"inputTokens": 7, "outputTokens": 3}}}
+    said, done = {"id": "i1", "type": "agentMessage"}, {"id": "u2", "status": "completed"}
+    events, outcome, _ = run(
+        tmp_path,
+        of("t2", "turn/started", turn={"id": "u2"}),
+        of("t1", "item/completed", item={**said, "text": "All done."}),
+        of("t2", "item/completed", item={**said, "text": "Found it."}),
+        of("t2", "thread/tokenUsage/updated", **used),
+        of("t2", "turn/completed", turn=done),
+        begun(command("ls")),
+        finished(command("ls")),
+    )
+    assert [event.ok for event in events if isinstance(event, ToolResult)] == [True]
+    assert (events[-1], outcome.usage.input_tokens) == (Final("All done."), 7)

@@ -22,7 +22,7 @@ QUIET = ("userMessage", "hookPrompt", "plan", "contextCompaction", "sleep")
 
 
 class Client:
-    """What is known of the one turn, and the answers to what codex asks."""
+    """What is known of the one turn, and the answers to what codex asks. Its subagents are threads beside it."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -31,6 +31,9 @@ class Client:
         self._retries = 0
         self.said = ""
         self.bypassed = ""
+        self._turns: set[str] = set()
+        """turns that began in this run, those of subagents too"""
+        self.thread = ""
         self.turn = ""
         self.ended: Message | None = None
         """the turn as codex gave it at its end"""
@@ -51,16 +54,22 @@ class Client:
             case "item/started":
                 self._begun(params["item"])
             case "item/completed":
-                self._finished(params["item"])
+                self._finished(params["item"], self._is_own(params))
+            case "turn/started":
+                self._turns.add(str(params["turn"]["id"]))
             case "thread/tokenUsage/updated":
                 self._usage(params)
             case "error":
                 self._error(params)
-            case "turn/completed":
+            case "turn/completed" if self._is_own(params):
                 self.ended = params["turn"]
             case _ if method.endswith(("requestApproval", "Approval", "requestUserInput", "request", "tool/call")):
                 raise Refused(f"{method} is not offered", METHOD_NOT_FOUND)
         return None
+
+    def _is_own(self, params: Message) -> bool:
+        """Whether it is of the thread itself, not of a subagent's."""
+        return str(params.get("threadId", self.thread)) == self.thread
 
     def _decision(self, params: Message, wish: Wish) -> Message:
         item = str(params["itemId"])
@@ -81,11 +90,11 @@ class Client:
                 kind = "net" if item["type"] == "webSearch" else "other"
                 tell("tool_call", id=item["id"], name=str(item.get("tool") or item["type"]), kind=kind, input={})
 
-    def _finished(self, item: Message) -> None:
+    def _finished(self, item: Message, is_own: bool) -> None:
         kind, item_id = item["type"], str(item["id"])
         if kind == "agentMessage":
-            self.said = str(item["text"])
-            tell("text", text=self.said)
+            self.said = str(item["text"]) if is_own else self.said
+            tell("text", text=str(item["text"]))
         elif kind == "reasoning":
             thought = "\n".join(map(str, item.get("summary") or item.get("content") or ()))
             if thought:
@@ -103,7 +112,7 @@ class Client:
 
     def _usage(self, params: Message) -> None:
         """Of the last call of the model; what is told of earlier turns is not this run's."""
-        if params.get("turnId") != self.turn:
+        if params.get("turnId") not in (self.turn, *self._turns):
             return
         last = params["tokenUsage"]["last"]
         tell(
@@ -128,7 +137,7 @@ def main(arguments: list[str]) -> int:
     with Peer(asked.argv, client.handle) as peer:
         thread = ""
         try:
-            thread = _thread(peer, asked)
+            thread = client.thread = _thread(peer, asked)
             tell("started", session_id=thread, model=asked.model)
             words = [{"type": "text", "text": asked.prompt}]
             begun = peer.request("turn/start", {"threadId": thread, "input": words})
