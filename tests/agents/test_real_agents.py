@@ -103,6 +103,14 @@ def test_claude_counts_a_subagent_that_works_beside_it(rig: Rig) -> None:
     assert outcome.usage.input_tokens == 100 * len(rig.requests()) > 200
 
 
+@of("mini")
+def test_mini_has_no_limit_of_its_own_at_which_it_would_end_well(rig: Rig) -> None:
+    costly = {"shell": "echo a > a.txt", "usage": {"input": 20_000_000}}
+    _, outcome = rig.run([costly, {"shell": "echo b > b.txt"}, {"text": "All done."}])
+    assert outcome.kind == "success"
+    assert (rig.workspace / "b.txt").exists()
+
+
 @of("opencode")
 def test_opencode_writes_nothing_outside_and_fetches_nothing(rig: Rig) -> None:
     outside = rig.folder / "outside.txt"
