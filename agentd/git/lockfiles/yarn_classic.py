@@ -30,13 +30,16 @@ def read(content: bytes) -> dict[str, Entry]:
             continue
         indent = len(line) - len(line.lstrip(" "))
         words = [match[1].replace('\\"', '"') if match[2] is None else match[2] for match in _WORDS.finditer(text)]
-        if indent == _ENTRY and text.endswith(":"):
+        opens = text.endswith(":")
+        # yarn reads more than it writes: a colon after any key, and several fields on a line.
+        is_plain = not any(word.endswith(":") for word in words[:-1])
+        if indent == _ENTRY and opens and is_plain:
             if descriptors:
                 _add(found, descriptors, fields, needs)
             descriptors, fields, needs = [word.removesuffix(":") for word in words if word != ":"], {}, []
-        elif indent == _FIELD and descriptors and (text.endswith(":") or len(words) >= 2):
-            if not text.endswith(":"):
-                fields[words[0]] = " ".join(words[1:])
+        elif indent == _FIELD and descriptors and is_plain and len(words) == (1 if opens else 2):
+            if not opens:
+                fields[words[0]] = words[1]
         elif indent == _NEED and descriptors and words:
             needs.append(words[0])
         else:

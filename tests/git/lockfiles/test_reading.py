@@ -295,3 +295,21 @@ def test_lines_end_where_package_managers_end_them() -> None:
     text = '# yarn lockfile v1\na@^1:\n  version "1.0.0"\n  resolved "https://evil.example/a\u2028#.tgz"\n'
     (entry,) = BY_NAME["yarn classic"].read(text.encode()).values()
     assert entry.sources == ("https://evil.example/a\u2028",)
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        '  resolved: "https://evil.example/a.tgz"\n',
+        '  "resolved": "https://evil.example/a.tgz"\n',
+        '  x, resolved "https://evil.example/a.tgz"\n',
+        '  resolved "https://evil.example/a.tgz" dependencies:\n    b "1"\n',
+        'b@^1: resolved "https://evil.example/a.tgz" dependencies:\n    c "1"\n',
+    ],
+)
+def test_what_yarn_1_reads_and_never_writes_is_refused(bent: str) -> None:
+    text = '# yarn lockfile v1\n\na@^1, "a@^1 || ^2":\n  version "1.0.0"\n'
+    read = BY_NAME["yarn classic"].read
+    assert read(f'{text}  resolved "https://a/a.tgz"\n  dependencies:\n    b "1"\n'.encode())
+    with pytest.raises(LockfileUnreadable, match="is not what yarn 1 writes"):
+        read((text + bent).encode())
