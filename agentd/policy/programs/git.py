@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from agentd.policy.allowlist import CommandRules
 from agentd.policy.paths import check_inside
@@ -40,9 +41,9 @@ def check(call: Call, rules: CommandRules) -> None:
     _check_expansions(subcommand, rest)
     texts = [word.text for word in rest]
     options = texts[: texts.index("--")] if "--" in texts else texts
-    for option in options:
-        if option.startswith("-"):
-            _check_option(subcommand, option, rules)
+    for word in rest[: len(options)]:
+        if word.text.startswith("-"):
+            _check_option(subcommand, word, rules)
     first = next((text for text in texts if text not in BEFORE_FIRST.get(subcommand, ())), "")
     if subcommand in ONLY_FIRST and first not in ONLY_FIRST[subcommand]:
         allowed = ", ".join(each or "nothing" for each in sorted(ONLY_FIRST[subcommand]))
@@ -103,7 +104,8 @@ def _check_expansions(subcommand: str, words: list[Word]) -> None:
         before = "--" if before == "--" else word.text
 
 
-def _check_option(subcommand: str, option: str, rules: CommandRules) -> None:
+def _check_option(subcommand: str, word: Word, rules: CommandRules) -> None:
+    option = word.text
     name, _, value = option.partition("=")
     if option.startswith("--"):
         harmless = HARMLESS | HARMLESS_FOR.get(subcommand, frozenset())
@@ -114,8 +116,8 @@ def _check_option(subcommand: str, option: str, rules: CommandRules) -> None:
         if len(name) > 2 and "--output".startswith(name):
             if not value:
                 raise Refused(f"git {subcommand} {name}: write --output=FILE")
-            check_inside(Word(value), rules, f"git {subcommand} --output")
-        if len(name) > 2 and "--strategy".startswith(name) and value not in STRATEGIES:
+            check_inside(replace(word, text=value), rules, f"git {subcommand} --output")
+        if len(name) > 2 and "--strategy".startswith(name) and (word.dynamic or value not in STRATEGIES):
             raise Refused(f"git {subcommand} {name}: write --strategy=NAME with one of {', '.join(sorted(STRATEGIES))}")
         return
     letters = LETTERS.get(subcommand, frozenset())
