@@ -14,6 +14,8 @@ _TOOL = re.compile(r"Calling tool: (\w+)\s*$")
 _DENIED = re.compile(r"Shell command rejected: (.*)")
 _COMPLETED = re.compile(r"^(?:✓|\[OK\]) Task completed\s*$")
 """Models like to say it too, with other signs."""
+_STOPPED = re.compile(r"^Operation stopped by hook: ")
+"""With this it exits with 0."""
 _ERROR = re.compile(r"^(?:Agent error|Unexpected error|Error)(?: \((?P<type>\w+)\))?: (?P<text>.*)")
 
 _CHATTER = re.compile(r"^(?:Running task non-interactively|Starting LangGraph server|\S{1,3} Server ready)")
@@ -49,6 +51,8 @@ def read(line: bytes, transcript: Transcript) -> list[AgentEvent]:
         return [Denied("", found[0])]
     if _COMPLETED.match(text):
         return [NO_SHELL if transcript.ended == NO_SHELL else Final("\n".join(transcript.said))]
+    if _STOPPED.match(text):
+        return [Error("failed", text)]
     if error := _error(text):
         return [error]
     return [Text(text)]

@@ -135,6 +135,11 @@ def test_a_model_that_calls_its_task_completed_has_not_ended(said: str, kind: st
     assert outcome_of("deepagents", lines, 1).kind == kind
 
 
+def test_deepagents_that_a_hook_stops_has_not_ended_well_though_it_exits_with_0() -> None:
+    lines = [b"I begin.", b"Operation stopped by hook: not on a Friday"]
+    assert outcome_of("deepagents", lines, 0).kind == "failed"
+
+
 def test_deepagents_dying_of_a_timeout_under_load_may_be_tried_again() -> None:
     outcome = outcome_of("deepagents", ["✓ Server ready".encode(), b"Agent error: TimeoutError: "], 1)
     assert (outcome.kind, outcome.retryable) == ("api_error", True)
