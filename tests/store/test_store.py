@@ -184,7 +184,8 @@ def test_a_store_of_a_later_version_is_refused(store: Store, tmp_path: Path, clo
 
 
 def before_version_4(connection: Connection) -> None:
-    """Take away what a store of version 3 did not have in its table of runs."""
+    """Take away what a store of version 3 did not have in its tables."""
+    connection.execute(text("ALTER TABLE etags DROP COLUMN at"))
     for column in ("failure_mode", "terminal_reason"):
         connection.execute(text(f"ALTER TABLE runs DROP COLUMN {column}"))
 
