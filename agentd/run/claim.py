@@ -22,6 +22,8 @@ from agentd.store import claims as store_claims
 from agentd.store import runs
 
 RENEWALS_PER_LEASE = 4
+LOOKS = 3
+"""How often the remote is looked at for a claim that moves meanwhile."""
 RELEASE_PAUSES_SECONDS = (1.0, 5.0)
 """Between the tries to take our ref off the remote; one that stays is taken over by us at once, by others later."""
 
@@ -159,7 +161,7 @@ async def claimed(context: Context, task_id: str, run_id: str) -> AsyncIterator[
 
 
 def take(context: Context, task_id: str, run_id: str) -> Holding:
-    """Take both halves. Raises HeldElsewhere, RefusedRef, GitError."""
+    """Take both halves. Raises HeldElsewhere, ClaimLost, RefusedRef, GitError."""
     settings = context.settings.claim
     before = context.clock.boottime()
     claim = store_claims.acquire(context.store, task_id, context.holder, run_id, settings.lease_seconds)
@@ -168,10 +170,7 @@ def take(context: Context, task_id: str, run_id: str) -> Holding:
     if not settings.remote:
         return Holding(context, claim, before + settings.lease_seconds, float("inf"))
     try:
-        seen = git_mirror.seen_claim(context.mirror, task_id) or ""
-        if seen:
-            _require_free(context, task_id, seen)
-        sha = _push(context, claim, seen)
+        sha = _take_remote(context, claim)
     except Outdated:
         store_claims.release(context.store, claim)
         raise HeldElsewhere("whoever was quicker a moment ago", settings.remote_lease_seconds) from None
@@ -179,7 +178,30 @@ def take(context: Context, task_id: str, run_id: str) -> Holding:
         store_claims.release(context.store, claim)
         raise
     claim = store_claims.set_remote(context.store, claim, sha)
+    if not store_claims.is_newest(context.store, claim):
+        with suppress(Outdated, RefusedRef, GitError):  # whoever has taken it over may be done, and did not see ours
+            delete_claim(context.mirror, task_id, sha)
+        raise ClaimLost(f"{task_id}: claim generation {claim.generation} was taken over before it was on the remote")
     return Holding(context, claim, before + settings.lease_seconds, before + settings.remote_lease_seconds)
+
+
+def _take_remote(context: Context, claim: Claim) -> str:
+    """The commit of the claim on the remote. Raises Outdated, HeldElsewhere, RefusedRef, GitError.
+
+    Whoever was quicker since the last fetch may be of this installation: stopped for long, and stale by the store.
+    """
+    looks = 1
+    while True:
+        seen = git_mirror.seen_claim(context.mirror, claim.task_id) or ""
+        if seen:
+            _require_free(context, claim.task_id, seen)
+        try:
+            return _push(context, claim, seen)
+        except Outdated:
+            if looks == LOOKS:
+                raise
+            looks += 1
+            git_mirror.fetch_claims(context.mirror)
 
 
 def is_over(context: Context, task_id: str, seen: str) -> bool:
