@@ -94,7 +94,7 @@ def _agentd(version: bool = typer.Option(False, "--version", help="Print the ver
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What a write to standard output may end with besides a reader that is gone; it names no file."""
+"""What a write may end with that names no file, to standard output too."""
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def main() -> None:
         if error.filename is None and error.errno not in NO_ROOM:
             raise
         with suppress(OSError):
-            typer.echo(f"agentd: {error.filename or 'standard output'}: {error.strerror}", err=True)
+            typer.echo(f"agentd: {error.filename or 'standard output, or a file'}: {error.strerror}", err=True)
         if error.filename is None:
             _to_nowhere("stdout", "w")  # what it still holds would be tried once more
         sys.exit(1)

@@ -22,7 +22,9 @@ READY_SECONDS = 30.0
 PagePort = Annotated[
     int | None, typer.Option("--port", min=1, max=65535, help="Serve the page there too, to this machine only.")
 ]
-Foreground = Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; Ctrl-C drains.")]
+Foreground = Annotated[
+    bool, typer.Option("--foreground", help="Stay in this terminal; Ctrl-C drains, and so does closing it.")
+]
 
 
 def start(

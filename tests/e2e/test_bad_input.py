@@ -415,7 +415,7 @@ def test_an_output_without_room_is_one_line(here: Installation, command: str) ->
         done = subprocess.run(
             words, cwd=here.folder, env=here.environ, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
         )
-    assert (done.returncode, done.stderr) == (1, "agentd: standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "agentd: standard output, or a file: No space left on device\n")
 
 
 def test_a_start_that_can_log_nothing_says_so(here: Installation) -> None:

@@ -211,14 +211,19 @@ def test_commits_are_kept_when_the_agent_ends_on_a_branch_without_any(here: Scen
     assert here.content("refs/agentd/runs/run/heads/other")["a.txt"] == "100644 work"
 
 
+def add_submodule(source: Path) -> None:  # noqa: F811
+    """A link to a commit at `sub`, on the remote's main."""
+    git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD', cwd=source)},sub", cwd=source)
+    git("commit", "--quiet", "--message", "link", cwd=source, environment=AUTHOR.environment())
+    git("push", "--quiet", "origin", "HEAD:refs/heads/main", cwd=source)
+
+
 def test_a_submodule_stays_empty_and_a_repository_left_inside_is_named(
     source: Path,  # noqa: F811
     there: Mirror,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD', cwd=source)},sub", cwd=source)
-    git("commit", "--quiet", "--message", "link", cwd=source, environment=AUTHOR.environment())
-    git("push", "--quiet", "origin", "HEAD:refs/heads/main", cwd=source)
+    add_submodule(source)
     for layout in LAYOUTS:
         here = scene(there, tmp_path, layout, layout)
         assert here.act("ls -A sub") == ""
@@ -248,9 +253,7 @@ def test_what_stands_in_the_place_of_a_submodule_is_collected(
     changed: set[str],
     left: set[str],
 ) -> None:
-    git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD', cwd=source)},sub", cwd=source)
-    git("commit", "--quiet", "--message", "link", cwd=source, environment=AUTHOR.environment())
-    git("push", "--quiet", "origin", "HEAD:refs/heads/main", cwd=source)
+    add_submodule(source)
     for layout in LAYOUTS:
         here = scene(there, tmp_path, layout, layout)
         here.act(script)
